@@ -1,0 +1,1 @@
+"""Singer tap for Tuple, the remote pair programming app."""

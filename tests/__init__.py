@@ -1,0 +1,1 @@
+"""Tests of tap-tuple, in the layout of the package."""
