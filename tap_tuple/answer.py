@@ -1,0 +1,167 @@
+"""Reads an answer of the usage API: its shape, its types, and the fields it has gained."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tap_tuple.errors import UnexpectedAnswerError
+from tap_tuple.timestamps import in_utc
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Iterator
+
+
+class User(msgspec.Struct, forbid_unknown_fields=True):
+    """Who took part; a deleted account may have no email."""
+
+    email: str | None = None
+
+
+class Participation(msgspec.Struct, forbid_unknown_fields=True):
+    """One stay of one person in a call; somebody who rejoins has several."""
+
+    id: int
+    joined_at: str | None = None
+    left_at: str | None = None
+    user: User | None = None
+
+
+class Call(msgspec.Struct, forbid_unknown_fields=True):
+    """A completed call, as the API's page shows it (``GET /api/v2/call_usage``)."""
+
+    id: int
+    ended_at: str
+    started_at: str | None = None
+    duration_seconds: int | None = None
+    call_participations: list[Participation] | None = None
+
+
+class NotCallsError(Exception):
+    """A body is no JSON array of objects: it comes from something other than the usage API."""
+
+
+class AnswerReader:
+    """Reads the answers of one run, and says once of each field that the API has gained."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        """Start with no new field seen.
+
+        Args:
+            logger: Takes a warning per new field.
+        """
+        self._logger = logger
+        self._new_fields: set[str] = set()
+        self._decoder = msgspec.json.Decoder(list[Call])
+
+    def read(self, body: bytes) -> list[Call]:
+        """Read the calls of a page, their timestamps in UTC.
+
+        Args:
+            body: The JSON text of an answer with status 200.
+
+        Returns:
+            The calls in the answer's order.
+
+        Raises:
+            NotCallsError: If the body is no array of objects, so that asking again may help.
+            UnexpectedAnswerError: If a value has a type that the API's page rules out. The
+                message names the field and the call, and holds none of the values.
+        """
+        try:
+            calls = self._decoder.decode(body)
+        except msgspec.DecodeError:
+            calls = self._read_closely(body)
+        for call in calls:
+            _move_to_utc(call)
+        return calls
+
+    def _read_closely(self, body: bytes) -> list[Call]:
+        """Read an answer that differs from the API's page: tell new fields from wrong values."""
+        try:
+            objects = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            msg = "no JSON"
+            raise NotCallsError(msg) from error
+        if not isinstance(objects, list) or not all(isinstance(each, dict) for each in objects):
+            msg = "no array of calls"
+            raise NotCallsError(msg)
+        known = [self._without_new_fields(each, Call) for each in objects]
+        try:
+            return msgspec.convert(known, list[Call])
+        except msgspec.ValidationError as error:
+            raise UnexpectedAnswerError(_locate(error, objects)) from None
+
+    def _without_new_fields(
+        self,
+        value: dict[str, Any],
+        shape: type[msgspec.Struct],
+    ) -> dict[str, Any]:
+        """Drop the fields that the API's page does not show, and warn once of each."""
+        known = {}
+        for name, item in value.items():
+            if name in shape.__struct_fields__:
+                known[name] = self._known_part(item, _NESTED.get(name))
+                continue
+            field = f"{_NAMES[shape]}.{name}"
+            if field not in self._new_fields:
+                self._new_fields.add(field)
+                self._logger.warning(
+                    "Tuple's API has a new field, %r, which this version of tap-tuple leaves out. "
+                    "Look for a newer version.",
+                    field,
+                )
+        return known
+
+    def _known_part(self, item: Any, shape: type[msgspec.Struct] | None) -> Any:  # noqa: ANN401
+        if shape is None:
+            return item
+        if isinstance(item, list):
+            return [self._known_part(each, shape) for each in item]
+        return self._without_new_fields(item, shape) if isinstance(item, dict) else item
+
+
+_NAMES: dict[type[msgspec.Struct], str] = {
+    Call: "call",
+    Participation: "call_participations",
+    User: "user",
+}
+_NESTED: dict[str, type[msgspec.Struct]] = {"call_participations": Participation, "user": User}
+
+
+def _move_to_utc(call: Call) -> None:
+    for owner, name in _timestamps(call):
+        text = getattr(owner, name)
+        try:
+            in_utc_text = in_utc(text)
+        except ValueError:
+            msg = f"Tuple's answer has no timestamp in {name!r} of call {call.id}."
+            raise UnexpectedAnswerError(msg) from None
+        if in_utc_text is not text:
+            setattr(owner, name, in_utc_text)
+
+
+def _timestamps(call: Call) -> Iterator[tuple[Call | Participation, str]]:
+    yield call, "ended_at"
+    if call.started_at is not None:
+        yield call, "started_at"
+    for participation in call.call_participations or ():
+        if participation.joined_at is not None:
+            yield participation, "joined_at"
+        if participation.left_at is not None:
+            yield participation, "left_at"
+
+
+def _locate(error: msgspec.ValidationError, objects: list[dict[str, Any]]) -> str:
+    """Say which field of which call is wrong; msgspec names types and places, never values."""
+    problem, _, path = str(error).partition(" - at ")
+    place = re.match(r"`\$\[(\d+)\]\.?(.*)`", path)
+    if place is None:
+        return f"Tuple's answer is not as documented: {problem}."
+    call_id = objects[int(place[1])].get("id")
+    who = f"call {call_id}" if isinstance(call_id, int) else f"call number {int(place[1]) + 1}"
+    where = f" in {place[2]!r}" if place[2] else ""
+    return f"Tuple's answer is not as documented: {problem}{where} of {who}; no row of it was used."

@@ -1,0 +1,231 @@
+"""Follows the pages of calls, and notices when they moved between two requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit
+
+from singer_sdk.pagination import HeaderLinkPaginator
+from typing_extensions import override
+
+from tap_tuple.errors import UnexpectedAnswerError
+from tap_tuple.timestamps import format_timestamp, parse_timestamp
+
+if TYPE_CHECKING:
+    import logging
+    from datetime import datetime
+
+    import requests
+
+    from tap_tuple.answer import Call
+
+MAX_RESTARTS_WITHOUT_PROGRESS = 5
+"""So often in a row may the pages not fit together before the run gives up."""
+
+
+@dataclass(slots=True)
+class _LastCalls:
+    """The end of the calls seen so far: ids tell calls apart that ended at the same instant."""
+
+    end: datetime | None = None
+    ids: set[int] = field(default_factory=set)
+
+    def has(self, call: Call, end: datetime) -> bool:
+        return end == self.end and call.id in self.ids
+
+    def add(self, call: Call, end: datetime) -> None:
+        if end != self.end:
+            self.end = end
+            self.ids = set()
+        self.ids.add(call.id)
+
+
+@dataclass(slots=True)
+class _Sequence:
+    """Pages of one and the same query: page 1, 2, 3 ... of all calls since an instant."""
+
+    since: datetime
+    read_before: int = 0
+    total: int | None = None
+    pages: int = 0
+    received: int = 0
+    ended_empty: bool = False
+    last: _LastCalls = field(default_factory=_LastCalls)
+
+
+class CallPages(HeaderLinkPaginator):
+    """Follows ``rel="next"`` and hands out every call of a window once.
+
+    The API numbers its pages from the start of the window. A call that is deleted, or finalised
+    late, between two requests shifts all later calls, and the next page leaves some out. A page
+    is therefore taken only if it fits to those before it: the same ``X-Total-Count``, the order
+    unbroken, no call twice, and as many calls as promised. If it does not fit, reading begins
+    again at the last ``ended_at`` taken: ``since`` includes that instant, and the calls known
+    from it are left out.
+    """
+
+    def __init__(
+        self,
+        since: datetime,
+        page_size: int,
+        logger: logging.Logger,
+        *,
+        limit: int | None = None,
+    ) -> None:
+        """Start before the first page.
+
+        Args:
+            since: Where the window begins.
+            page_size: Calls asked for per page.
+            logger: Takes a line whenever reading begins again.
+            limit: Calls after which to stop, as a connection test does; None for all.
+        """
+        super().__init__()
+        self.read = 0
+        """Calls handed out so far."""
+        self.promised: int | None = None
+        """Calls there are to hand out, as X-Total-Count had it last."""
+        self._page_size = page_size
+        self._short_page: int | None = None
+        self._logger = logger
+        self._limit = limit
+        self._last = _LastCalls()
+        self._sequence = _Sequence(since)
+        self._begins_again = False
+        self._restarts_without_progress = 0
+
+    def take(self, response: requests.Response, calls: list[Call]) -> list[Call]:
+        """Take the page that an answer brought.
+
+        Args:
+            response: The answer, for its headers.
+            calls: The calls in its body.
+
+        Returns:
+            The calls that no page before brought; none if the page does not fit.
+
+        Raises:
+            UnexpectedAnswerError: If the pages did not fit together too often in a row.
+        """
+        ends = [parse_timestamp(call.ended_at) for call in calls]
+        total = _total_count(response)
+        misfit = self._misfit(calls, ends, total, more="next" in response.links)
+        if misfit:
+            self._begin_again(misfit)
+            return []
+
+        sequence = self._sequence
+        if sequence.total is None and total is not None:
+            sequence.total = total
+            self.promised = sequence.read_before + total
+        sequence.pages += 1
+        sequence.received += len(calls)
+        sequence.ended_empty = not calls
+        fresh = []
+        for call, end in zip(calls, ends, strict=True):
+            sequence.last.add(call, end)
+            if not self._last.has(call, end):
+                self._last.add(call, end)
+                fresh.append(call)
+        self.read += len(fresh)
+        if fresh:
+            self._restarts_without_progress = 0
+        return fresh
+
+    @override
+    def continue_if_empty(self, response: requests.Response) -> bool:
+        """Leave the end to `has_more`: after a restart, a page may hold known calls alone."""
+        return True
+
+    @override
+    def has_more(self, response: requests.Response) -> bool:
+        if self._limit is not None and self.read >= self._limit:
+            return False
+        sequence = self._sequence
+        if self._begins_again or (sequence.total or 0) > sequence.received:
+            return True
+        return "next" in response.links and not sequence.ended_empty
+
+    @override
+    def get_next_url(self, response: requests.Response) -> str | None:
+        """Return the link to the next page, or what stands in for it.
+
+        Of the URL only the query is used: the token must not follow it to another host.
+        """
+        since = format_timestamp(self._sequence.since)
+        if self._begins_again:
+            self._begins_again = False
+            # The fragment is never sent: it tells a second restart at one instant from a loop.
+            return f"?{urlencode({'since': since})}#{self._restarts_without_progress}"
+        url = super().get_next_url(response)
+        if url and not (self.current_value and urlsplit(url).query == self.current_value.query):
+            return url
+        # A proxy may strip the header: X-Total-Count says that there is a next page.
+        return f"?{urlencode({'since': since, 'page': self._sequence.pages + 1})}"
+
+    def _misfit(
+        self,
+        calls: list[Call],
+        ends: list[datetime],
+        total: int | None,
+        *,
+        more: bool,
+    ) -> str | None:
+        """Say why a page cannot follow the ones before it, if it cannot."""
+        sequence = self._sequence
+        if None not in (total, sequence.total) and total != sequence.total:
+            return f"X-Total-Count went from {sequence.total} to {total}"
+        if any(later < earlier for earlier, later in pairwise(ends)):
+            return "a page is not sorted by ended_at"
+        if ends and sequence.last.end and ends[0] < sequence.last.end:
+            return "a page begins before the end of the one before it"
+        if any(sequence.last.has(call, end) for call, end in zip(calls, ends, strict=True)):
+            return "a call came on two pages"
+        if total is None:
+            return "a page came without calls" if more and not calls else None
+        return self._length_misfit(len(calls), total)
+
+    def _length_misfit(self, length: int, total: int) -> str | None:
+        """Compare a page's length with what X-Total-Count and the page size promise."""
+        is_first = not self._sequence.pages
+        if is_first and length in (self._short_page, max(length, self._page_size)):
+            # Longer, or twice as short: the server holds to a page size of its own.
+            self._page_size = length or self._page_size
+        expected = max(0, min(self._page_size, total - self._sequence.received))
+        if length == expected or (is_first and length > expected):
+            return None
+        if is_first:
+            self._short_page = length
+        return f"a page has {length} calls instead of {expected}"
+
+    def _begin_again(self, misfit: str) -> None:
+        """Go back to the last call taken.
+
+        Raises:
+            UnexpectedAnswerError: If there was no progress for too long.
+        """
+        self._restarts_without_progress += 1
+        if self._restarts_without_progress > MAX_RESTARTS_WITHOUT_PROGRESS:
+            of_all = "" if self.promised is None else f" of {self.promised}"
+            msg = (
+                f"Tuple's pages did not fit together {self._restarts_without_progress} times in "
+                f"a row ({misfit}); {self.read}{of_all} calls were read. The next run continues "
+                "from there."
+            )
+            raise UnexpectedAnswerError(msg)
+        since = self._last.end or self._sequence.since
+        self._sequence = _Sequence(since, read_before=self.read - len(self._last.ids))
+        self._begins_again = True
+        self._logger.warning(
+            "The pages of calls moved while they were read (%s): beginning again at %s.",
+            misfit,
+            format_timestamp(since),
+        )
+
+
+def _total_count(response: requests.Response) -> int | None:
+    """Read X-Total-Count; a value that is no number counts as none."""
+    text = response.headers.get("X-Total-Count", "")
+    return int(text) if text.isdecimal() else None

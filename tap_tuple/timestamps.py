@@ -1,0 +1,71 @@
+"""Reads the timestamps of settings, bookmarks and the API, and writes them in UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""Earlier than any call: where a run begins that is to read all history."""
+
+_MILLISECOND_IN_MICROSECONDS = 1000
+
+
+def parse_timestamp(text: str) -> datetime:
+    """Read an ISO 8601 date or timestamp; no zone means UTC, a date alone is its midnight.
+
+    Args:
+        text: Such as ``2026-03-15``, ``2026-03-15T14:30:00`` or
+            ``2026-03-15T14:30:00.000+02:00``.
+
+    Returns:
+        The same instant in UTC; of its decimals, those up to microseconds.
+
+    Raises:
+        ValueError: If the text is no timestamp, or one outside of the years 1 to 9999.
+    """
+    timestamp = datetime.fromisoformat(text)
+    if timestamp.tzinfo is UTC:
+        return timestamp
+    if timestamp.tzinfo is None:
+        return timestamp.replace(tzinfo=UTC)
+    try:
+        return timestamp.astimezone(UTC)
+    except OverflowError as error:
+        msg = "outside of the years 1 to 9999"
+        raise ValueError(msg) from error
+
+
+def format_timestamp(timestamp: datetime) -> str:
+    """Write a timestamp in UTC, with milliseconds as the API does, or more where it has more."""
+    exact = timestamp.microsecond % _MILLISECOND_IN_MICROSECONDS
+    text = timestamp.astimezone(UTC).isoformat(
+        timespec="microseconds" if exact else "milliseconds",
+    )
+    return text.replace("+00:00", "Z")
+
+
+def in_utc(text: str) -> str:
+    """Move a timestamp to UTC and keep its decimals, however many there are.
+
+    Args:
+        text: A timestamp as the API writes it.
+
+    Returns:
+        The text itself where it is in UTC already (``2026-03-15T14:30:00Z``).
+
+    Raises:
+        ValueError: If the text is no timestamp.
+    """
+    timestamp = parse_timestamp(text)
+    if text[-1] == "Z" and text[10] == "T":
+        return text
+    _, point, decimals = text.replace(",", ".").partition(".")
+    if not point:
+        return timestamp.isoformat(timespec="seconds").replace("+00:00", "Z")
+    digits = decimals[: len(decimals) - len(decimals.lstrip("0123456789"))]
+    return f"{timestamp.replace(tzinfo=None).isoformat(timespec='seconds')}.{digits}Z"
+
+
+def earlier(timestamp: datetime, seconds: int) -> datetime:
+    """Go back in time, at most to the epoch."""
+    return timestamp - timedelta(seconds=min(seconds, (timestamp - EPOCH).total_seconds()))
