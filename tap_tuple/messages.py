@@ -1,0 +1,74 @@
+"""Writes Singer messages to standard output in whole lines."""
+
+from __future__ import annotations
+
+import select
+import sys
+
+from singer_sdk.contrib.msgspec import encoder
+from singer_sdk.singerlib import Message, RecordMessage, SchemaMessage
+from singer_sdk.singerlib.encoding.base import GenericSingerWriter
+from typing_extensions import override
+
+from tap_tuple.errors import TargetGoneError
+
+ATOMIC_BYTES = select.PIPE_BUF
+"""What a pipe takes in whole or not at all (POSIX ``write``)."""
+
+
+class LineWriter(GenericSingerWriter[bytes, Message]):
+    """Writes records some at a time, every other message at once, and no line in part.
+
+    The SDK's writers flush for each record, and write to a file without a buffer of its own
+    where ``PYTHONUNBUFFERED`` is set, which may take a part of a line only. This one hands a
+    pipe no more than it takes in one piece, so that a run that is killed, however it is, leaves
+    whole lines. It does the same whatever ``PYTHONUNBUFFERED`` says.
+    """
+
+    def __init__(self) -> None:
+        """Start with nothing to write."""
+        self._lines = b""
+        self._schemas: dict[str, SchemaMessage] = {}
+
+    @override
+    def serialize_message(self, message: Message) -> bytes:
+        return encoder.encode(message.to_dict()) + b"\n"
+
+    @override
+    def write_message(self, message: Message) -> None:
+        """Write a message; a SCHEMA that says nothing new is left out.
+
+        A child stream writes its SCHEMA once per page, and some loaders drop rows on that.
+
+        Args:
+            message: Any Singer message.
+
+        Raises:
+            TargetGoneError: If nobody reads any more.
+        """
+        if isinstance(message, SchemaMessage):
+            if self._schemas.get(message.stream) == message:
+                return
+            self._schemas[message.stream] = message
+        line = self.format_message(message)
+        if len(self._lines) + len(line) > ATOMIC_BYTES:
+            self.flush()
+        self._lines += line
+        if not isinstance(message, RecordMessage):
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is left.
+
+        Raises:
+            TargetGoneError: If nobody reads any more.
+        """
+        lines, self._lines = memoryview(self._lines), b""
+        # Past Python's own buffer, which would cut lines where it is full.
+        out = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
+        try:
+            while lines:
+                lines = lines[out.write(lines) :]
+        except BrokenPipeError:
+            msg = "The target stopped reading. Look for its own error; the next run goes on here."
+            raise TargetGoneError(msg) from None

@@ -1,0 +1,244 @@
+"""The tap: its settings, its two streams, and its errors in one line each."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from dotenv import find_dotenv, load_dotenv
+from singer_sdk import Tap
+from singer_sdk import typing as th
+from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
+from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
+from singer_sdk.plugin_base import SingerCommand
+from typing_extensions import override
+
+from tap_tuple.errors import SettingsError
+from tap_tuple.messages import LineWriter
+from tap_tuple.settings import INTEGER_LIMITS, problems
+from tap_tuple.streams import CallParticipations, Calls
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+    import click
+    from singer_sdk import Stream
+    from singer_sdk.helpers.capabilities import CapabilitiesEnum
+
+SIGNAL_EXIT_CODE = 128
+"""Added to a signal's number, as shells do: a run that was stopped is not a run that is done."""
+
+
+class OneLineErrorsCommand(SingerCommand):
+    """The tap's command line; what a person can act on takes one line and no traceback."""
+
+    @override
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command; ``--discover`` and ``--test`` run while its options are read."""
+        try:
+            return super().main(*args, **kwargs)
+        except json.JSONDecodeError as error:
+            self._fail(f"A file given on the command line is not JSON: {error}.", error)
+        except (SingerSDKError, OSError) as error:
+            self._fail(str(error), error)
+
+    def _fail(self, message: str, error: Exception) -> NoReturn:
+        self.logger.debug("Where it failed:", exc_info=error)
+        for line in message.splitlines():
+            self.logger.error("%s", line)
+        sys.exit(1)
+
+
+class TapTuple(Tap):
+    """Singer tap for Tuple, the remote pair programming app: completed calls and who took part."""
+
+    name = "tap-tuple"
+    message_writer_class = LineWriter
+
+    # No BATCH: its files by-pass stream maps, and with them the hashing of emails.
+    # No ACTIVATE_VERSION: it makes a target delete the history outside of the run's window.
+    capabilities: ClassVar[list[CapabilitiesEnum]] = [
+        TapCapabilities.CATALOG,
+        TapCapabilities.DISCOVER,
+        TapCapabilities.STATE,
+        TapCapabilities.TEST,
+        PluginCapabilities.ABOUT,
+        PluginCapabilities.STREAM_MAPS,
+        PluginCapabilities.FLATTENING,
+        PluginCapabilities.STRUCTURED_LOGGING,
+    ]
+
+    config_jsonschema: ClassVar[dict[str, Any]] = th.PropertiesList(
+        th.Property(
+            "api_token",
+            th.StringType,
+            required=True,
+            secret=True,
+            title="API token",
+            description=(
+                "A token of your team for Tuple's usage API; it begins with `sk-tuple-`. Team "
+                "owners and managers create one at "
+                "https://production.tuple.app/team_management/api_tokens."
+            ),
+        ),
+        th.Property(
+            "start_date",
+            th.DateTimeType,
+            title="Start date",
+            description=(
+                "Read calls that ended at or after it; without it, all history. A date alone is "
+                "its midnight, and without a zone it is UTC."
+            ),
+        ),
+        th.Property(
+            "end_date",
+            th.DateTimeType,
+            title="End date",
+            description=(
+                "Read calls that ended before it; without it, those that ended before the run "
+                "starts."
+            ),
+        ),
+        th.Property(
+            "lookback_window",
+            th.IntegerType(minimum=INTEGER_LIMITS["lookback_window"][0]),
+            default=3600,
+            title="Lookback window",
+            description=(
+                "Seconds before the bookmark that each run reads again, for calls that Tuple "
+                "finalises late. 0 switches it off."
+            ),
+        ),
+        th.Property(
+            "page_size",
+            th.IntegerType(
+                minimum=INTEGER_LIMITS["page_size"][0],
+                maximum=INTEGER_LIMITS["page_size"][1],
+            ),
+            default=1000,
+            title="Page size",
+            description="Calls per request, from 1 to 1000.",
+        ),
+        th.Property(
+            "requests_per_minute",
+            th.IntegerType(minimum=INTEGER_LIMITS["requests_per_minute"][0]),
+            default=60,
+            title="Requests per minute",
+            description=(
+                "The tap's share of the 60 requests a minute that Tuple grants to all "
+                "integrations of a team together."
+            ),
+        ),
+        th.Property(
+            "api_url",
+            th.StringType,
+            default="https://production.tuple.app",
+            title="API URL",
+            description=("Where Tuple is: an https address, or plain http to the local machine."),
+        ),
+        th.Property(
+            "user_agent",
+            th.StringType,
+            title="User agent",
+            description=(
+                "What the tap calls itself in its requests; without it, `tap-tuple/<version>`."
+            ),
+        ),
+    ).to_dict()
+
+    @override
+    def __init__(
+        self,
+        *,
+        config: dict[str, Any] | None = None,
+        parse_env_config: bool = False,
+        validate_config: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        """Check the settings before anything else is done with them.
+
+        Args:
+            config: The settings; one that is null counts as left out.
+            parse_env_config: Whether to take settings from the environment, and from the `.env`
+                of the working folder or one above it.
+            validate_config: Whether the settings must be right; discovery does without.
+            **kwargs: As `singer_sdk.Tap` takes them.
+
+        Raises:
+            SettingsError: If a setting cannot be used; a line per setting says what to do.
+        """
+        given = {name: value for name, value in (config or {}).items() if value is not None}
+        if parse_env_config:
+            load_dotenv(find_dotenv(usecwd=True))
+        try:
+            super().__init__(
+                config=given,
+                parse_env_config=parse_env_config,
+                validate_config=validate_config,
+                **kwargs,
+            )
+        except ConfigValidationError as error:
+            # The SDK's own lines quote the value, which may be the token.
+            lines = list(problems(self.config)) or error.errors
+            raise SettingsError("\n".join(lines)) from None
+        except ValueError:
+            if wrong := _wrong_integers_in_environment(self._env_var_prefix):
+                raise SettingsError("\n".join(wrong)) from None
+            raise
+        if validate_config and (wrong := list(problems(self.config))):
+            raise SettingsError("\n".join(wrong))
+
+    @override
+    def discover_streams(self) -> Sequence[Stream]:
+        return [Calls(self), CallParticipations(self)]
+
+    @override
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take the state of the run before.
+
+        Raises:
+            SettingsError: If it is not the state of a tap.
+        """
+        bookmarks = state.get("bookmarks", {}) if isinstance(state, dict) else None
+        if not isinstance(bookmarks, dict) or not all(
+            isinstance(bookmark, dict) for bookmark in bookmarks.values()
+        ):
+            msg = "The state is not of a tap: it has no object of 'bookmarks'. Correct the file."
+            raise SettingsError(msg)
+        super().load_state(state)
+
+    @override
+    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
+        """Stop at once: the last STATE is out already, and says what a target has in full.
+
+        The SDK's handler (singer-sdk 0.54) writes another STATE, which would wait for a target
+        that has stopped reading, and exits with 0, as if the run were done.
+        """
+        self.logger.warning("Stopped by signal %d; the next run goes on at the bookmark.", signum)
+        sys.exit(SIGNAL_EXIT_CODE + signum)
+
+    @override
+    @classmethod
+    def get_singer_command(cls) -> click.Command:
+        command = super().get_singer_command()
+        return OneLineErrorsCommand(
+            name=command.name,
+            callback=command.callback,
+            context_settings=command.context_settings,
+            params=command.params,
+            help=command.help,
+            logger=cls.logger,
+        )
+
+
+def _wrong_integers_in_environment(prefix: str) -> list[str]:
+    """Name the settings whose variable the SDK could not read as a whole number."""
+    variables = {f"{prefix}{name.upper()}": name for name in INTEGER_LIMITS}
+    return [
+        f"{name} is {os.environ[variable]!r} (in {variable}): set it to a whole number."
+        for variable, name in variables.items()
+        if not os.environ.get(variable, "0").strip().lstrip("+-").isdecimal()
+    ]
