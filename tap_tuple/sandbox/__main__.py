@@ -1,0 +1,27 @@
+"""Serves the sandbox until it is stopped: ``python -m tap_tuple.sandbox``."""
+
+from __future__ import annotations
+
+import click
+
+from tap_tuple.sandbox.company import DEFAULT_SEED, Company
+from tap_tuple.sandbox.server import PATH, Sandbox
+
+
+@click.command()
+@click.option("--port", default=0, show_default="a free one", help="The port to listen on.")
+@click.option("--seed", default=DEFAULT_SEED, show_default=True, help="Another company.")
+def serve(port: int, seed: int) -> None:
+    """Serve a local Tuple on 127.0.0.1, and say how to reach it."""
+    with Sandbox(Company(seed), port=port) as sandbox:
+        click.echo(f"TAP_TUPLE_API_URL={sandbox.url}")
+        click.echo(f"TAP_TUPLE_API_TOKEN={sandbox.token}")
+        click.echo(
+            f"curl -H 'Authorization: Bearer {sandbox.token}' "
+            f"'{sandbox.url}{PATH}?since=2020-01-01T00:00:00Z&per_page=1'",
+        )
+        sandbox.serve()
+
+
+if __name__ == "__main__":
+    serve()

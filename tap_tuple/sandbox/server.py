@@ -1,0 +1,295 @@
+"""Serves the usage API from this machine, as Tuple's page documents it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from bisect import bisect_left, insort
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Protocol, Self
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from types import TracebackType
+
+    from tap_tuple.sandbox.company import Call
+
+    Fault = Callable[["Answer"], "Answer | None"]
+
+PATH = "/api/v2/call_usage"
+TOKEN = "sk-tuple-sandbox"  # noqa: S105 - opens nothing but the sandbox
+DEFAULT_PER_PAGE = 100
+MAX_PER_PAGE = 1000
+REQUESTS_PER_MINUTE = 60
+MINUTE_SECONDS = 60.0
+
+
+class CallSource(Protocol):
+    """Where the sandbox's calls come from."""
+
+    def calls(self, now: datetime) -> Sequence[Call]:
+        """Return the calls completed by `now`, sorted by ``ended_at``."""
+
+
+def end_of(call: Call) -> datetime:
+    """Read when a call ended; without a zone, that is UTC."""
+    end = datetime.fromisoformat(call["ended_at"])
+    return end if end.tzinfo else end.replace(tzinfo=UTC)
+
+
+class CallLog:
+    """Calls of one's own making, to which some can be added or deleted while they are served."""
+
+    def __init__(self, calls: Iterable[Call] = ()) -> None:
+        """Begin with some calls.
+
+        Args:
+            calls: In any order; calls that ended at the same instant keep theirs.
+        """
+        self._calls = sorted(calls, key=end_of)
+
+    def calls(self, now: datetime) -> Sequence[Call]:  # noqa: ARG002 - they are what they are
+        """Return all calls."""
+        return self._calls
+
+    def add(self, call: Call) -> None:
+        """Finalise a call, maybe late."""
+        insort(self._calls, call, key=end_of)
+
+    def delete(self, call_id: int) -> None:
+        """Delete a call."""
+        self._calls = [call for call in self._calls if call["id"] != call_id]
+
+
+@dataclass(slots=True)
+class Answer:
+    """What goes back to a client; a fault turns it into another."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+    promised_bytes: int | None = None
+    """The length that the headers claim, where the body breaks off before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedRequest:
+    """A request as it came in, and how it was answered."""
+
+    at: float
+    """Seconds on the monotonic clock."""
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    status: int | None
+    """None if the connection was cut instead."""
+
+
+class Sandbox:
+    """A local Tuple on a free port of 127.0.0.1, from ``with`` until its end.
+
+    Every request that is answered is noted in `requests`. A fault in `faults` spoils the answer
+    of one request, the first in the list that of the next request; None lets one go unharmed.
+    """
+
+    def __init__(
+        self,
+        source: CallSource,
+        *,
+        port: int = 0,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        requests_per_minute: int = REQUESTS_PER_MINUTE,
+        on_request: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Prepare a server.
+
+        Args:
+            source: The calls to serve.
+            port: 0 for a free one.
+            clock: Tells the time that decides which calls are over.
+            requests_per_minute: How many requests are answered in any 60 seconds.
+            on_request: Called with the number of each request, from 1, before it is answered.
+        """
+        self.token = TOKEN
+        self.requests: list[ReceivedRequest] = []
+        self.faults: deque[Fault | None] = deque()
+        self._source = source
+        self._clock = clock
+        self._requests_per_minute = requests_per_minute
+        self._on_request = on_request
+        self._lock = threading.Lock()
+        self._answered_at: deque[float] = deque()
+        self._server = _Server(port, self)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+
+    @property
+    def url(self) -> str:
+        """Where the server is, for the setting ``api_url``."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        """Start to serve."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        """Stop, and free the port."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def serve(self) -> None:
+        """Serve until this process is stopped."""
+        self._thread.join()
+
+    def answer(self, target: str, headers: dict[str, str]) -> Answer | None:
+        """Answer one request, and note it.
+
+        Args:
+            target: The path and the query.
+            headers: The request's headers.
+
+        Returns:
+            The answer; None to cut the connection.
+        """
+        with self._lock:
+            self._on_request(len(self.requests) + 1)
+            path, query = urlsplit(target).path, dict(parse_qsl(urlsplit(target).query))
+            answer: Answer | None = self._documented_answer(path, query, headers)
+            fault = self.faults.popleft() if self.faults else None
+            if fault and answer:
+                answer = fault(answer)
+            status = answer.status if answer else None
+            self.requests.append(
+                ReceivedRequest(time.monotonic(), path, query, headers, status),
+            )
+            return answer
+
+    def _documented_answer(
+        self,
+        path: str,
+        query: dict[str, str],
+        headers: dict[str, str],
+    ) -> Answer:
+        if path != PATH:
+            return _error(HTTPStatus.NOT_FOUND, "Not found")
+        if headers.get("Authorization") != f"Bearer {self.token}":
+            return _error(HTTPStatus.UNAUTHORIZED, "Missing or invalid token")
+        if wait := self._rate_limit_seconds():
+            answer = _error(HTTPStatus.TOO_MANY_REQUESTS, "Rate limit exceeded")
+            answer.headers["Retry-After"] = str(int(wait) + 1)
+            return answer
+        try:
+            since = _instant(query, "since")
+            until = _instant(query, "until") if "until" in query else self._clock()
+            page = _count(query, "page", default=1)
+            per_page = min(_count(query, "per_page", default=DEFAULT_PER_PAGE), MAX_PER_PAGE)
+        except ValueError as error:
+            return _error(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+        calls = self._source.calls(self._clock())
+        matching = calls[
+            bisect_left(calls, since, key=end_of) : bisect_left(calls, until, key=end_of)
+        ]
+        first = (page - 1) * per_page
+        answer = _json(HTTPStatus.OK, matching[first : first + per_page])
+        answer.headers["X-Total-Count"] = str(len(matching))
+        links = {"prev": page - 1} if page > 1 else {}
+        if first + per_page < len(matching):
+            links["next"] = page + 1
+        if links:
+            answer.headers["Link"] = ", ".join(
+                f'<{self.url}{PATH}?{urlencode(query | {"page": str(number)})}>; rel="{rel}"'
+                for rel, number in links.items()
+            )
+        return answer
+
+    def _rate_limit_seconds(self) -> float:
+        """Return how long until the next request would be answered; 0 if this one is."""
+        now = time.monotonic()
+        while self._answered_at and self._answered_at[0] <= now - MINUTE_SECONDS:
+            self._answered_at.popleft()
+        if len(self._answered_at) >= self._requests_per_minute:
+            return self._answered_at[0] + MINUTE_SECONDS - now
+        self._answered_at.append(now)
+        return 0.0
+
+
+def _instant(query: dict[str, str], name: str) -> datetime:
+    try:
+        return end_of({"ended_at": query[name]})
+    except (KeyError, ValueError):
+        msg = f"{name} must be a valid ISO 8601 datetime"
+        raise ValueError(msg) from None
+
+
+def _count(query: dict[str, str], name: str, *, default: int) -> int:
+    text = query.get(name, str(default))
+    if not text.isdecimal() or int(text) < 1:
+        msg = f"{name} must be a positive number"
+        raise ValueError(msg)
+    return int(text)
+
+
+def _json(status: int, value: Any) -> Answer:  # noqa: ANN401 - any JSON
+    body = json.dumps(value, separators=(",", ":")).encode()
+    return Answer(status, body, {"Content-Type": "application/json; charset=utf-8"})
+
+
+def _error(status: int, message: str) -> Answer:
+    return _json(status, {"error": message})
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # A cut connection is a part of the play, not an error to print.
+    block_on_close = False
+
+    def __init__(self, port: int, sandbox: Sandbox) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.sandbox = sandbox
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+    # Headers and body in one piece, without a wait for the client's acknowledgement.
+    wbufsize = -1
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        answer = self.server.sandbox.answer(self.path, dict(self.headers.items()))
+        if answer is None:
+            self._cut()
+            return
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        promised = answer.promised_bytes or len(answer.body)
+        self.send_header("Content-Length", str(promised))
+        self.end_headers()
+        self.wfile.write(answer.body)
+        if promised != len(answer.body):
+            self.wfile.flush()
+            self._cut()
+
+    def _cut(self) -> None:
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+    @override
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: the requests are in `Sandbox.requests`."""
