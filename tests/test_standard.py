@@ -1,0 +1,31 @@
+"""The SDK's own tests of a tap, against the sandbox company."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from singer_sdk.testing import SuiteConfig, get_tap_test_class
+
+from tap_tuple.sandbox import Sandbox
+from tap_tuple.sandbox.company import Company
+from tap_tuple.tap import TapTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SANDBOX = Sandbox(Company())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def company() -> Iterator[None]:
+    """Serve the company while the SDK's tests run."""
+    with SANDBOX:
+        yield
+
+
+TestTapTuple = get_tap_test_class(
+    TapTuple,
+    config={"api_url": SANDBOX.url, "api_token": SANDBOX.token},
+    suite_config=SuiteConfig(max_records_limit=500),
+)

@@ -1,0 +1,279 @@
+"""The tap through its command line: what it reads, writes and asks for."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.conftest import ROOT, config_for, expected_rows, make_call, make_calls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tap_tuple.sandbox import Sandbox
+    from tests.conftest import TapCommand
+
+    Serve = Callable[..., Sandbox]
+
+CATALOG_SNAPSHOT = ROOT / "tests" / "catalog.json"
+
+
+def test_every_row_comes_once_with_the_values_of_the_source(tap: TapCommand, serve: Serve) -> None:
+    calls = [make_call(number, participations=number % 4) for number in range(1, 251)]
+    sandbox = serve(calls)
+
+    run = tap(config=config_for(sandbox, page_size=100))
+
+    call_rows, participation_rows = expected_rows(calls)
+    assert run.returncode == 0
+    assert run.records("calls") == call_rows
+    assert run.records("call_participations") == participation_rows
+
+
+def test_12345_calls_make_13_requests_and_2_schemas(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve(make_calls(12_345))
+
+    run = tap(config=config_for(sandbox))
+
+    assert len(sandbox.requests) == 13
+    assert run.count("SCHEMA") == 2
+    assert run.ids("calls") == list(range(1, 12_346))
+    assert len(set(run.ids("call_participations"))) == run.count("RECORD") - 12_345 == 24_690
+    assert 13 <= run.count("STATE") <= 16
+
+
+def test_both_schemas_come_before_any_record_even_if_there_is_none(
+    tap: TapCommand,
+    serve: Serve,
+) -> None:
+    for calls in (make_calls(3), []):
+        run = tap(config=config_for(serve(calls)))
+
+        kinds = [m["type"] for m in run.messages if m["type"] != "STATE"]
+        assert kinds[:2] == ["SCHEMA", "SCHEMA"]
+        assert "SCHEMA" not in kinds[2:]
+
+
+def test_the_first_request_names_the_window_and_the_page_size(
+    tap: TapCommand,
+    serve: Serve,
+) -> None:
+    sandbox = serve([])
+    began = datetime.now(UTC)
+
+    tap(config=config_for(sandbox))
+
+    (request,) = sandbox.requests
+    until = datetime.fromisoformat(request.query.pop("until"))
+    assert began <= until <= datetime.now(UTC)
+    assert request.query == {"since": "1970-01-01T00:00:00.000Z", "per_page": "1000"}
+
+
+@pytest.mark.parametrize(
+    ("start_date", "since"),
+    [
+        ("2026-03-01", "2026-03-01T00:00:00.000Z"),
+        ("2026-03-01T09:30:00", "2026-03-01T09:30:00.000Z"),
+        ("2026-03-01T09:30:00+05:30", "2026-03-01T04:00:00.000Z"),
+        ("2026-03-01T09:30:00.123456Z", "2026-03-01T09:30:00.123456Z"),
+    ],
+)
+def test_start_date_takes_a_date_a_naive_time_and_any_offset(
+    tap: TapCommand,
+    serve: Serve,
+    start_date: str,
+    since: str,
+) -> None:
+    sandbox = serve([])
+
+    tap(config=config_for(sandbox, start_date=start_date, end_date="2026-04-01"))
+
+    assert sandbox.requests[0].query["since"] == since
+    assert sandbox.requests[0].query["until"] == "2026-04-01T00:00:00.000Z"
+
+
+def test_start_and_end_date_bound_what_is_read(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve(make_calls(10))
+
+    dates = {"start_date": "2026-03-02T09:03:00Z", "end_date": "2026-03-02T09:07:00Z"}
+    run = tap(config=config_for(sandbox, **dates))
+
+    assert run.ids("calls") == [3, 4, 5, 6]
+
+
+def test_of_a_link_only_the_query_is_used(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve(make_calls(25))
+    elsewhere = "https://elsewhere.example/steal?page=2&per_page=10&since=2026-01-01T00:00:00Z"
+
+    def link_elsewhere(answer: Any) -> Any:
+        answer.headers["Link"] = f'<{elsewhere}>; rel="next"'
+        return answer
+
+    sandbox.faults.append(link_elsewhere)
+    run = tap(config=config_for(sandbox, page_size=10))
+
+    assert run.ids("calls") == list(range(1, 26))
+    assert {request.path for request in sandbox.requests} == {"/api/v2/call_usage"}
+    assert sandbox.requests[1].query["page"] == "2"
+    assert "until" in sandbox.requests[1].query
+
+
+def test_links_may_be_relative(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve(make_calls(25))
+
+    def relative(answer: Any) -> Any:
+        answer.headers["Link"] = answer.headers["Link"].replace(sandbox.url, "")
+        return answer
+
+    sandbox.faults.extend([relative, relative])
+    run = tap(config=config_for(sandbox, page_size=10))
+
+    assert run.ids("calls") == list(range(1, 26))
+    assert len(sandbox.requests) == 3
+
+
+@pytest.mark.parametrize("selected", ["calls", "call_participations"])
+def test_one_stream_alone_is_written_alone(
+    tap: TapCommand,
+    serve: Serve,
+    selected: str,
+) -> None:
+    calls = make_calls(25)
+    other = {"calls": "call_participations", "call_participations": "calls"}[selected]
+    catalog = tap.discover(**{other: False})
+
+    run = tap(config=config_for(serve(calls), page_size=10), catalog=catalog)
+
+    rows = dict(zip(("calls", "call_participations"), expected_rows(calls), strict=True))
+    assert run.records(selected) == rows[selected]
+    assert {m["stream"] for m in run.messages if m["type"] != "STATE"} == {selected}
+
+
+def test_deselected_columns_are_left_out(tap: TapCommand, serve: Serve) -> None:
+    catalog = tap.discover()
+    for stream in catalog["streams"]:
+        for entry in stream["metadata"]:
+            if entry["breadcrumb"][1:] in (["user_email"], ["duration_seconds"]):
+                entry["metadata"]["selected"] = False
+
+    run = tap(config=config_for(serve(make_calls(3))), catalog=catalog)
+
+    assert set(run.records("calls")[0]) == {"id", "started_at", "ended_at"}
+    assert "user_email" not in run.records("call_participations")[0]
+    for schema in (m["schema"] for m in run.messages if m["type"] == "SCHEMA"):
+        assert not {"user_email", "duration_seconds"} & set(schema["properties"])
+
+
+def test_a_column_missing_from_an_older_catalog_is_left_out(tap: TapCommand, serve: Serve) -> None:
+    catalog = tap.discover()
+    for stream in catalog["streams"]:
+        stream["schema"]["properties"].pop("user_email", None)
+
+    run = tap(config=config_for(serve(make_calls(3))), catalog=catalog)
+
+    assert "user_email" not in run.records("call_participations")[0]
+
+
+def test_a_connection_test_asks_for_a_single_call(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve(make_calls(25))
+
+    run = tap("--test", config=config_for(sandbox))
+
+    (request,) = sandbox.requests
+    assert request.query["per_page"] == "1"
+    assert run.returncode == 0
+    assert run.errors == []
+    assert (run.ids("calls"), run.ids("call_participations")) == ([1], [10])
+
+
+def test_the_schemas_alone_can_be_had_without_a_request(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve(make_calls(25))
+
+    run = tap("--test=schema", config=config_for(sandbox))
+
+    assert (run.count("SCHEMA"), run.count("RECORD"), sandbox.requests) == (2, 0, [])
+
+
+def test_the_catalog_is_the_one_under_review(tap: TapCommand) -> None:
+    run = tap("--discover")
+
+    assert run.returncode == 0
+    assert run.stdout == CATALOG_SNAPSHOT.read_text(encoding="utf-8"), (
+        "The catalog changed. If that is meant, run "
+        "`uv run tap-tuple --discover > tests/catalog.json` and note it in CHANGELOG.md."
+    )
+
+
+def test_every_property_is_described_and_has_a_plain_type_list(tap: TapCommand) -> None:
+    for stream in json.loads(tap("--discover").stdout)["streams"]:
+        for name, schema in stream["schema"]["properties"].items():
+            assert schema["description"], name
+            assert isinstance(schema["type"], list), name
+            assert "anyOf" not in schema, name
+
+
+def test_settings_come_from_the_environment(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve(make_calls(25))
+    env = {
+        "TAP_TUPLE_API_URL": sandbox.url,
+        "TAP_TUPLE_API_TOKEN": sandbox.token,
+        "TAP_TUPLE_PAGE_SIZE": "10",
+    }
+
+    run = tap("--config=ENV", env=env)
+
+    assert len(run.records("calls")) == 25
+    assert len(sandbox.requests) == 3
+
+
+def test_settings_come_from_a_dotenv_file(tap: TapCommand, serve: Serve, tmp_path: Path) -> None:
+    sandbox = serve(make_calls(5))
+    (tmp_path / ".env").write_text(
+        f"TAP_TUPLE_API_URL={sandbox.url}\nTAP_TUPLE_API_TOKEN={sandbox.token}\n",
+        encoding="utf-8",
+    )
+    run = tap("--config=ENV")
+
+    assert len(run.records("calls")) == 5
+
+
+def test_about_and_version_need_no_settings(tap: TapCommand) -> None:
+    about = json.loads(tap("--about", "--format=json").stdout)
+    assert list(about["settings"]["properties"])[:8] == [
+        "api_token",
+        "start_date",
+        "end_date",
+        "lookback_window",
+        "page_size",
+        "requests_per_minute",
+        "api_url",
+        "user_agent",
+    ]
+    assert "| api_token |" in tap("--about", "--format=markdown").stdout
+    assert tap("--version").stdout.startswith("tap-tuple v")
+
+
+def test_requests_carry_the_token_and_say_who_asks(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve([])
+
+    tap(config=config_for(sandbox))
+    tap(config=config_for(sandbox, user_agent="acme-data/1.0"))
+
+    first, second = (request.headers for request in sandbox.requests)
+    assert first["Authorization"] == f"Bearer {sandbox.token}"
+    assert first["User-Agent"].startswith("tap-tuple/")
+    assert second["User-Agent"] == "acme-data/1.0"
+
+
+def test_the_log_sums_a_run_up_per_stream(tap: TapCommand, serve: Serve) -> None:
+    run = tap(config=config_for(serve(make_calls(25)), page_size=10, end_date="2026-04-01"))
+
+    window = "1970-01-01T00:00:00.000Z to 2026-04-01T00:00:00.000Z"
+    bookmark = "bookmark: 2026-03-02T09:25:00.000Z."
+    for rows in ("calls: 25 rows", "call_participations: 50 rows"):
+        line = f"{rows} from 3 requests, of calls that ended from {window}; {bookmark}"
+        assert run.stderr.count(line) == 1
