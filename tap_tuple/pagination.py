@@ -117,7 +117,7 @@ class CallPages(HeaderLinkPaginator):
             return []
 
         sequence = self._sequence
-        if sequence.total is None and total is not None:
+        if not sequence.pages and total is not None:
             sequence.total = total
             self.promised = sequence.read_before + total
         sequence.pages += 1
@@ -175,7 +175,7 @@ class CallPages(HeaderLinkPaginator):
     ) -> str | None:
         """Say why a page cannot follow the ones before it, if it cannot."""
         sequence = self._sequence
-        if None not in (total, sequence.total) and total != sequence.total:
+        if sequence.pages and total != sequence.total:
             return f"X-Total-Count went from {sequence.total} to {total}"
         if any(later < earlier for earlier, later in pairwise(ends)):
             return "a page is not sorted by ended_at"

@@ -48,6 +48,9 @@ class PagewiseStream(BookmarkedStream):
     # The rows are built to their schema; only a catalog's narrower one is still to be applied.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.ROOT_ONLY
 
+    # It makes a target delete the rows outside of the run's window.
+    emit_activate_version_messages = False
+
     rows = 0
     """Rows read in this run."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
@@ -16,6 +15,7 @@ from singer_sdk.plugin_base import SingerCommand
 from typing_extensions import override
 
 from tap_tuple.errors import SettingsError
+from tap_tuple.files import check_catalog, check_config, check_state
 from tap_tuple.messages import LineWriter
 from tap_tuple.settings import INTEGER_LIMITS, problems
 from tap_tuple.streams import CallParticipations, Calls
@@ -23,10 +23,12 @@ from tap_tuple.streams import CallParticipations, Calls
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
+    from typing import IO
 
     import click
     from singer_sdk import Stream
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
+    from singer_sdk.plugin_base import _ConfigInput
 
 SIGNAL_EXIT_CODE = 128
 """Added to a signal's number, as shells do: a run that was stopped is not a run that is done."""
@@ -40,8 +42,6 @@ class OneLineErrorsCommand(SingerCommand):
         """Run the command; ``--discover`` and ``--test`` run while its options are read."""
         try:
             return super().main(*args, **kwargs)
-        except json.JSONDecodeError as error:
-            self._fail(f"A file given on the command line is not JSON: {error}.", error)
         except (SingerSDKError, OSError) as error:
             self._fail(str(error), error)
 
@@ -196,19 +196,27 @@ class TapTuple(Tap):
         return [Calls(self), CallParticipations(self)]
 
     @override
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take the state of the run before.
+    @classmethod
+    def invoke(
+        cls,
+        *,
+        state: IO[str] | None = None,
+        catalog: IO[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().invoke(state=check_state(state), catalog=check_catalog(catalog), **kwargs)
 
-        Raises:
-            SettingsError: If it is not the state of a tap.
-        """
-        bookmarks = state.get("bookmarks", {}) if isinstance(state, dict) else None
-        if not isinstance(bookmarks, dict) or not all(
-            isinstance(bookmark, dict) for bookmark in bookmarks.values()
-        ):
-            msg = "The state is not of a tap: it has no object of 'bookmarks'. Correct the file."
-            raise SettingsError(msg)
-        super().load_state(state)
+    @override
+    @classmethod
+    def cb_config(
+        cls,
+        ctx: click.Context,
+        param: click.Option,
+        value: tuple[str, ...],
+    ) -> _ConfigInput:
+        for path in value:
+            check_config(path)
+        return super().cb_config(ctx, param, value)
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:

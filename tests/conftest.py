@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import pwd
+import secrets
 import shutil
 import socket
 import subprocess
@@ -30,6 +31,32 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 FIRST_END = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 NOBODY = "nobody"
+HISTORIES_SEED = "TAP_TUPLE_HISTORIES_SEED"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Say how many random histories to play, and which."""
+    parser.addoption("--histories", type=int, default=300, help="Random histories to play.")
+    parser.addoption("--histories-seed", type=int, help="Which ones; the header says it.")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the histories once for all workers, which inherit the environment."""
+    chosen = config.getoption("--histories-seed")
+    if chosen is not None:
+        os.environ[HISTORIES_SEED] = str(chosen)
+    os.environ.setdefault(HISTORIES_SEED, str(secrets.randbelow(10**6)))
+
+
+def pytest_report_header() -> str:
+    """Print the seed, so that a failure can be played again."""
+    return f"random histories: --histories-seed={os.environ[HISTORIES_SEED]}"
+
+
+@pytest.fixture
+def histories_wanted(request: pytest.FixtureRequest) -> tuple[int, int]:
+    """How many random histories to play, and their seed."""
+    return request.config.getoption("--histories"), int(os.environ[HISTORIES_SEED])
 
 
 def make_call(

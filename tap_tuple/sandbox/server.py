@@ -108,6 +108,7 @@ class Sandbox:
         port: int = 0,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         requests_per_minute: int = REQUESTS_PER_MINUTE,
+        max_per_page: int = MAX_PER_PAGE,
         on_request: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Prepare a server.
@@ -117,6 +118,7 @@ class Sandbox:
             port: 0 for a free one.
             clock: Tells the time that decides which calls are over.
             requests_per_minute: How many requests are answered in any 60 seconds.
+            max_per_page: A greater ``per_page`` is clamped to it.
             on_request: Called with the number of each request, from 1, before it is answered.
         """
         self.token = TOKEN
@@ -125,6 +127,7 @@ class Sandbox:
         self._source = source
         self._clock = clock
         self._requests_per_minute = requests_per_minute
+        self._max_per_page = max_per_page
         self._on_request = on_request
         self._lock = threading.Lock()
         self._answered_at: deque[float] = deque()
@@ -197,7 +200,7 @@ class Sandbox:
             since = _instant(query, "since")
             until = _instant(query, "until") if "until" in query else self._clock()
             page = _count(query, "page", default=1)
-            per_page = min(_count(query, "per_page", default=DEFAULT_PER_PAGE), MAX_PER_PAGE)
+            per_page = min(_count(query, "per_page", default=DEFAULT_PER_PAGE), self._max_per_page)
         except ValueError as error:
             return _error(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
         calls = self._source.calls(self._clock())
