@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -64,6 +65,17 @@ class TupleStream(RESTStream[ParseResult]):
 
     answer: list[Call]
     """The calls of the latest answer, set by `validate_response`."""
+
+    @override
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Trust the certificates that the environment names.
+
+        The SDK sends prepared requests, for which requests looks into no variable.
+        """
+        super().__init__(*args, **kwargs)
+        self.requests_session.verify = (
+            os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        )
 
     @property
     @override
@@ -155,7 +167,7 @@ class TupleStream(RESTStream[ParseResult]):
             case HTTPStatus.UNPROCESSABLE_ENTITY:
                 return (
                     "Tuple refuses the time range (status 422): check start_date and end_date. "
-                    f"Tuple says: {_public_words(response.text)}"
+                    f"Tuple says: {_public_words(response.text, self.config['api_token'])}"
                 )
             case status if status < HTTPStatus.BAD_REQUEST:
                 host = urlsplit(response.headers.get("Location", "")).hostname or "the same host"
@@ -259,10 +271,13 @@ def _public_reason(error: BaseException | None) -> str:
         return str(error)
     cause = error.args[0] if error.args else error
     cause = getattr(cause, "reason", cause)
-    return f"{type(error).__name__}, {str(cause).rpartition('): ')[2]}"
+    if isinstance(cause, Exception) and cause.args and isinstance(cause.args[-1], Exception):
+        cause = cause.args[-1]
+    return f"{str(cause).rpartition('): ')[2]} ({type(error).__name__})"
 
 
-def _public_words(body: str) -> str:
-    """Quote the beginning of what the API says, with anything like an email blotted out."""
+def _public_words(body: str, token: str) -> str:
+    """Quote the beginning of what the API says, with emails and the token blotted out."""
+    body = body.replace(token, "[...]")
     words = " ".join(re.sub(r"[^\s\"'<>]*@[^\s\"'<>]*", "[...]", body).split())
     return words if len(words) <= MAX_WORDS else f"{words[:MAX_WORDS]}..."

@@ -22,7 +22,7 @@ from tap_tuple.timestamps import format_timestamp
 from tap_tuple.window import Window, window_to_read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from urllib.parse import ParseResult
 
     import requests
@@ -48,11 +48,15 @@ class PagewiseStream(BookmarkedStream):
     # The rows are built to their schema; only a catalog's narrower one is still to be applied.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.ROOT_ONLY
 
-    # It makes a target delete the rows outside of the run's window.
+    # The message makes a target delete the rows outside of the run's window.
     emit_activate_version_messages = False
 
     rows = 0
     """Rows read in this run."""
+
+    @override
+    def get_batch_config(self, config: Mapping[str, Any]) -> None:
+        """Offer no BATCH: its files by-pass stream maps, and with them the hashing of emails."""
 
     @override
     def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:

@@ -1,19 +1,19 @@
-"""The tap: its settings, its two streams, and its errors in one line each."""
+"""The tap: its settings and its two streams."""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dotenv import find_dotenv, load_dotenv
 from singer_sdk import Tap
 from singer_sdk import typing as th
-from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
+from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
-from singer_sdk.plugin_base import SingerCommand
 from typing_extensions import override
 
+from tap_tuple.command import OneLineErrorsCommand
 from tap_tuple.errors import SettingsError
 from tap_tuple.files import check_catalog, check_config, check_state
 from tap_tuple.messages import LineWriter
@@ -30,26 +30,11 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.plugin_base import _ConfigInput
 
+NOT_OFFERED = ("batch_config", "emit_activate_version_messages")
+"""Settings of the SDK that have no effect here."""
+
 SIGNAL_EXIT_CODE = 128
 """Added to a signal's number, as shells do: a run that was stopped is not a run that is done."""
-
-
-class OneLineErrorsCommand(SingerCommand):
-    """The tap's command line; what a person can act on takes one line and no traceback."""
-
-    @override
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command; ``--discover`` and ``--test`` run while its options are read."""
-        try:
-            return super().main(*args, **kwargs)
-        except (SingerSDKError, OSError) as error:
-            self._fail(str(error), error)
-
-    def _fail(self, message: str, error: Exception) -> NoReturn:
-        self.logger.debug("Where it failed:", exc_info=error)
-        for line in message.splitlines():
-            self.logger.error("%s", line)
-        sys.exit(1)
 
 
 class TapTuple(Tap):
@@ -58,8 +43,7 @@ class TapTuple(Tap):
     name = "tap-tuple"
     message_writer_class = LineWriter
 
-    # No BATCH: its files by-pass stream maps, and with them the hashing of emails.
-    # No ACTIVATE_VERSION: it makes a target delete the history outside of the run's window.
+    # Neither BATCH nor ACTIVATE_VERSION: the streams say why.
     capabilities: ClassVar[list[CapabilitiesEnum]] = [
         TapCapabilities.CATALOG,
         TapCapabilities.DISCOVER,
@@ -190,6 +174,9 @@ class TapTuple(Tap):
             raise
         if validate_config and (wrong := list(problems(self.config))):
             raise SettingsError("\n".join(wrong))
+        for name in NOT_OFFERED:
+            if self.config.get(name):
+                self.logger.warning("%s has no effect: tap-tuple does not offer it.", name)
 
     @override
     def discover_streams(self) -> Sequence[Stream]:

@@ -278,8 +278,8 @@ class _Handler(BaseHTTPRequestHandler):
         if answer is None:
             self._cut()
             return
-        self.send_response(answer.status)
-        for name, value in answer.headers.items():
+        self.send_response_only(answer.status)
+        for name, value in ({"Date": self.date_time_string()} | answer.headers).items():
             self.send_header(name, value)
         promised = answer.promised_bytes or len(answer.body)
         self.send_header("Content-Length", str(promised))
