@@ -30,6 +30,17 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 FIRST_END = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+TIME_FLIES = """
+import time
+now = time.monotonic
+waited = 0.0
+def sleep(seconds):
+    global waited
+    waited += seconds
+time.sleep, time.monotonic = sleep, lambda: now() + waited
+from tap_tuple.tap import TapTuple
+TapTuple.cli()
+"""
 NOBODY = "nobody"
 HISTORIES_SEED = "TAP_TUPLE_HISTORIES_SEED"
 
@@ -153,12 +164,12 @@ class TapCommand:
         state: dict[str, Any] | None = None,
         catalog: dict[str, Any] | None = None,
         env: dict[str, str] | None = None,
-        module: str = "tap_tuple",
+        time_flies: bool = False,
     ) -> Run:
-        """Run the tap to its end."""
-        command = self.command(
-            *arguments, config=config, state=state, catalog=catalog, module=module
-        )
+        """Run the tap to its end, with waits that take no time if `time_flies`."""
+        command = self.command(*arguments, config=config, state=state, catalog=catalog)
+        if time_flies:
+            command[1:3] = ["-c", TIME_FLIES]
         done = subprocess.run(
             command,
             capture_output=True,
@@ -175,10 +186,9 @@ class TapCommand:
         config: dict[str, Any] | None = None,
         state: dict[str, Any] | None = None,
         catalog: dict[str, Any] | None = None,
-        module: str = "tap_tuple",
     ) -> list[str]:
         """Return the command to run."""
-        command = [sys.executable, "-m", module, *arguments]
+        command = [sys.executable, "-m", "tap_tuple", *arguments]
         files = {"config": config, "state": state, "catalog": catalog}
         for option, value in files.items():
             if value is not None:

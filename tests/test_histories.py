@@ -7,13 +7,8 @@ from the pages read so far and another one finalised behind them, between the sa
 
 from __future__ import annotations
 
-import io
 import json
 import logging
-import signal
-import sys
-import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -23,11 +18,11 @@ import pytest
 from hypothesis import HealthCheck, event, given, seed, settings
 from hypothesis import strategies as st
 from singer_sdk.exceptions import SingerSDKError
-from typing_extensions import override
 
 from tap_tuple.sandbox import CallLog, Sandbox, faults
 from tap_tuple.tap import TapTuple
 from tests.conftest import FIRST_END, api_time, expected_rows, make_call
+from tests.in_process import KilledError, Pipe, StandingClock, standing_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,10 +52,6 @@ FAULTS = {
 
 
 CATALOG = (Path(__file__).parent / "catalog.json").read_text(encoding="utf-8")
-
-
-class KilledError(BaseException):
-    """Stands for a process that ends here, without a chance to clean up."""
 
 
 @dataclass
@@ -157,42 +148,6 @@ class Target:
         self.state = state
 
 
-class Pipe(io.TextIOBase):
-    """Takes whole lines until it is time for the tap to be killed."""
-
-    def __init__(self, lines_until_killed: int | None) -> None:
-        self.lines: list[bytes] = []
-        self._left = lines_until_killed
-
-    @property
-    def buffer(self) -> Pipe:
-        """What a writer of bytes writes to."""
-        return self
-
-    @override
-    def write(self, data: Any) -> int:
-        assert bytes(data).endswith(b"\n"), "a line was cut"
-        for line in bytes(data).splitlines():
-            self.lines.append(line)
-            if self._left is not None and len(self.lines) >= self._left:
-                raise KilledError
-        return len(data)
-
-
-@contextmanager
-def standing_in(pipe: Pipe) -> Iterator[None]:
-    """Put the pipe in place of standard output, and no time into waits."""
-    stdout, sleep = sys.stdout, time.sleep
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    sys.stdout, time.sleep = pipe, lambda _: None
-    try:
-        yield
-    finally:
-        sys.stdout, time.sleep = stdout, sleep
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
 def play(source: Source, target: Target, each: Play, end: int) -> None:
     """Run the tap once, and let the target take what it wrote."""
 
@@ -220,7 +175,7 @@ def play(source: Source, target: Target, each: Play, end: int) -> None:
         }
         pipe = Pipe(each.killed_after_lines)
         came_to_its_end = False
-        with standing_in(pipe):
+        with standing_in(pipe, StandingClock()):
             try:
                 state = json.loads(json.dumps(target.state))
                 TapTuple(config=config, state=state, catalog=catalog).sync_all()

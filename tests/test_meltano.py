@@ -10,7 +10,7 @@ import duckdb
 import psycopg
 import pytest
 
-from tap_tuple.sandbox import CallLog
+from tap_tuple.sandbox import CallLog, faults
 from tap_tuple.sandbox.company import Company
 from tests.conftest import expected_rows, make_call, make_calls
 from tests.meltano_project import MeltanoProject
@@ -127,3 +127,47 @@ def test_calls_land_in_postgres_and_a_second_run_brings_what_is_new(
         assert len(sandbox.requests) == 3
         # The last call is read again, because calls may have ended at the same instant.
         assert "calls: 3 rows from 1 requests" in printed
+
+
+def test_config_test_tells_a_good_token_from_a_bad_one_with_a_single_request(
+    meltano: MeltanoProject,
+    serve: Callable[..., Sandbox],
+) -> None:
+    # More than a page, and more than fits into the pipe that Meltano stops to read.
+    sandbox = serve(make_calls(2_500))
+    env = {"TAP_TUPLE_API_URL": sandbox.url, "TAP_TUPLE_API_TOKEN": sandbox.token}
+
+    good = meltano("config", "test", "tap-tuple", env=env)
+    assert "Plugin configuration is valid" in good
+    assert len(sandbox.requests) == 1
+
+    bad = meltano.try_to(
+        "config", "test", "tap-tuple", env=env | {"TAP_TUPLE_API_TOKEN": "sk-tuple-canary"}
+    )
+    assert bad.returncode != 0
+    assert "Tuple refuses the token (status 401): set api_token to a token that" in bad.stdout
+    assert "sk-tuple-canary" not in bad.stdout
+    assert len(sandbox.requests) == 2
+
+
+def test_nothing_private_stands_in_the_log_of_meltano(
+    meltano: MeltanoProject,
+    serve: Callable[..., Sandbox],
+    tmp_path: Path,
+) -> None:
+    sandbox = serve(make_calls(30))
+    env = {
+        "TAP_TUPLE_API_URL": sandbox.url,
+        "TAP_TUPLE_API_TOKEN": sandbox.token,
+        "TAP_TUPLE_PAGE_SIZE": "10",
+        "TARGET_DUCKDB_FILEPATH": str(tmp_path / "warehouse.duckdb"),
+    }
+
+    for spoilt, returncode in ((None, 0), (faults.status(403, b"person0@lumen.example"), 1)):
+        sandbox.faults.extend([None, spoilt])
+        run = meltano.try_to("run", "tap-tuple", "target-duckdb", env=env)
+
+        assert run.returncode == returncode, run.stdout
+        assert "METRIC" in run.stdout
+        assert "@lumen.example" not in run.stdout
+        assert sandbox.token not in run.stdout

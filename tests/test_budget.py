@@ -1,0 +1,132 @@
+"""The request budget, against a server that counts strictly; time flies, but once it is real."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_tuple.budget import RequestBudget
+from tap_tuple.sandbox import CallLog, Sandbox, faults
+from tap_tuple.tap import TapTuple
+from tests.conftest import config_for, make_calls
+from tests.in_process import Pipe, StandingClock, standing_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tap_tuple.sandbox.server import Fault
+    from tests.conftest import TapCommand
+
+
+def sync(
+    pages: int,
+    *,
+    latency: Callable[[], float] = lambda: 0.0,
+    spoil: list[Fault | None] | None = None,
+    **settings: Any,
+) -> tuple[StandingClock, Sandbox]:
+    """Read so many pages from a sandbox with Tuple's own limit, while time flies."""
+    clock = StandingClock()
+
+    def travel(_: int) -> None:
+        clock.now += latency()
+
+    def travel_back(answer: Any) -> Any:
+        clock.now += latency()
+        return answer
+
+    source = CallLog(make_calls(pages))
+    with standing_in(Pipe(None), clock), Sandbox(source, on_request=travel) as sandbox:
+        sandbox.faults.extend(spoil or [travel_back] * pages)
+        TapTuple(config=config_for(sandbox, page_size=1, **settings)).sync_all()
+    return clock, sandbox
+
+
+def statuses(sandbox: Sandbox) -> set[int | None]:
+    return {request.status for request in sandbox.requests}
+
+
+def test_60_pages_never_wait() -> None:
+    clock, sandbox = sync(60)
+
+    assert clock.waits == []
+    assert len(sandbox.requests) == 60
+
+
+def test_70_requests_at_60_a_minute_take_a_little_over_a_minute(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO):
+        clock, sandbox = sync(70)
+
+    assert statuses(sandbox) == {HTTPStatus.OK}
+    assert 60 < sum(clock.waits) < 61
+    lines = [r.getMessage() for r in caplog.records if "waiting" in r.getMessage()]
+    (line,) = lines
+    assert line.startswith("60 requests were made in a minute, as many as requests_per_minute")
+    assert line.endswith("waiting 60 seconds.")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_jittery_network_never_brings_a_429_to_a_tap_that_is_alone(seed: int) -> None:
+    """The server counts a request when it arrives, which may be long after it was sent."""
+    jitter = random.Random(seed)  # noqa: S311 - not for secrets
+
+    _, sandbox = sync(200, latency=lambda: jitter.expovariate(2))
+
+    assert statuses(sandbox) == {HTTPStatus.OK}
+    assert len(sandbox.requests) == 200
+
+
+def test_a_smaller_share_is_kept_to() -> None:
+    clock, sandbox = sync(25, requests_per_minute=10)
+
+    at = [request.at for request in sandbox.requests]
+    assert all(later - at[index] >= 60 for index, later in enumerate(at[10:]))
+    assert sum(clock.waits) < 122
+
+
+def test_retries_count_as_requests() -> None:
+    spoil: list[Fault | None] = [None, *[faults.status(500)] * 3]
+
+    clock, sandbox = sync(8, spoil=spoil, requests_per_minute=10)
+
+    assert len(sandbox.requests) == 11
+    assert any(wait > 40 for wait in clock.waits)
+
+
+def test_the_budget_is_spent_by_a_request_that_fails() -> None:
+    budget = RequestBudget(2, logging.getLogger("test"))
+    clock = StandingClock()
+
+    def fail() -> None:
+        raise ConnectionError
+
+    with standing_in(Pipe(None), clock):
+        for _ in range(3):
+            with pytest.raises(ConnectionError):
+                budget.limit(fail)()
+
+    assert budget.spent == 3
+    assert len(clock.waits) == 1
+
+
+@pytest.mark.slow
+def test_70_requests_wait_for_real_once(
+    tap: TapCommand,
+    serve: Callable[..., Sandbox],
+) -> None:
+    sandbox = serve(make_calls(70), requests_per_minute=60)
+    began = time.monotonic()
+
+    run = tap(config=config_for(sandbox, page_size=1))
+
+    assert run.ids("calls") == list(range(1, 71))
+    assert statuses(sandbox) == {HTTPStatus.OK}
+    assert 60 < time.monotonic() - began < 100
+    assert run.stderr.count("waiting 60 seconds.") == 1

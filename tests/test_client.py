@@ -1,0 +1,233 @@
+"""Retries, and what is said when they do not help."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from singer_sdk.exceptions import FatalAPIError
+
+from tap_tuple.sandbox import CallLog, Sandbox, faults
+from tap_tuple.tap import TapTuple
+from tests.conftest import config_for, free_port, make_calls
+from tests.in_process import Pipe, StandingClock, standing_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tap_tuple.sandbox.server import Fault
+    from tests.conftest import TapCommand
+
+    Serve = Callable[..., Sandbox]
+
+
+def http_date(seconds_from_now: float) -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds_from_now), usegmt=True)
+
+
+def test_faults_in_a_row_are_survived_with_every_row_once(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve(make_calls(100))
+    spoilt = [
+        faults.status(500),
+        faults.status(502, b"<html><h1>Bad gateway</h1></html>"),
+        faults.reset,
+        faults.truncated,
+        faults.body(b"<html>Down for maintenance</html>"),
+        faults.body(b'{"calls": []}'),
+        faults.rate_limited("1"),
+        faults.rate_limited(http_date(1)),
+        faults.status(503),
+        faults.status(204),
+    ]
+    for fault in spoilt:
+        sandbox.faults.extend([fault, None])
+
+    run = tap(config=config_for(sandbox, page_size=10))
+
+    assert run.returncode == 0
+    assert run.ids("calls") == list(range(1, 101))
+    assert len(run.ids("call_participations")) == len(set(run.ids("call_participations"))) == 200
+    assert len(sandbox.requests) == 20
+    assert run.stderr.count("Try 1 failed: ") == len(spoilt)
+    assert "Bad gateway" not in run.stderr
+
+
+def waits_of(*spoilt: Fault, fails: bool = False) -> list[float]:
+    """Return how long the tap waits when a request meets faults, while time flies."""
+    clock = StandingClock()
+    with standing_in(Pipe(None), clock), Sandbox(CallLog(make_calls(3))) as sandbox:
+        sandbox.faults.extend(spoilt)
+        tap = TapTuple(config=config_for(sandbox, requests_per_minute=10_000))
+        if fails:
+            with pytest.raises(FatalAPIError, match="No answer from"):
+                tap.sync_all()
+        else:
+            tap.sync_all()
+    return clock.waits
+
+
+def test_retry_after_is_obeyed_in_seconds_and_as_a_date() -> None:
+    date = faults.status(429, headers={"Retry-After": http_date(90), "Date": http_date(0)})
+
+    assert waits_of(faults.rate_limited("42"), date) == [42.0, 90.0]
+
+
+def test_retry_after_goes_by_the_clock_of_the_server() -> None:
+    """This machine's clock may be wrong by more than the wait."""
+    hour = 3600
+    headers = {"Retry-After": http_date(hour + 30), "Date": http_date(hour)}
+
+    assert waits_of(faults.status(503, headers=headers)) == [30.0]
+
+
+@pytest.mark.parametrize("value", ["0", http_date(-60)])
+def test_a_retry_after_that_is_over_is_no_wait(value: str) -> None:
+    assert waits_of(faults.rate_limited(value)) == [0.0]
+
+
+def test_retry_after_has_a_ceiling() -> None:
+    assert waits_of(faults.rate_limited("86400"), faults.rate_limited(http_date(86400))) == [
+        300.0,
+        300.0,
+    ]
+
+
+@pytest.mark.parametrize("value", [None, "soon", "-5", "Sun, 99 Nov 2026 99:00:00 GMT"])
+def test_without_retry_after_the_waits_grow_with_jitter_up_to_a_minute(value: str | None) -> None:
+    waits = waits_of(*[faults.rate_limited(value)] * 12)
+
+    ceilings = [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60, 60]
+    assert all(0 <= wait <= top for wait, top in zip(waits, ceilings, strict=True))
+    assert len(set(waits)) == len(waits)
+
+
+def test_patience_outlasts_minutes_in_which_others_use_the_quota_up() -> None:
+    """Each try meets a used-up window: the quota is free again after five minutes."""
+    assert sum(waits_of(*[faults.rate_limited("50")] * 6)) == 300
+
+
+def test_patience_ends() -> None:
+    waits = waits_of(*[faults.rate_limited("60")] * 40, fails=True)
+    assert sum(waits) == pytest.approx(600, abs=61)
+
+    waits = waits_of(*[faults.status(500)] * 40, fails=True)
+    assert len(waits) == 7
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "said"),
+    [
+        (faults.status(500, b"canary@lumen.example"), "Tuple answered with status 500"),
+        (faults.body(b"<html>canary@lumen.example"), "Tuple answered with no JSON under status 20"),
+        (faults.body(b'{"a":1}'), "Tuple answered with no array of calls under status 200"),
+        (faults.reset, "Remote end closed connection without response (ConnectionError)"),
+        (faults.truncated, " more expected) (ChunkedEncodingError)"),
+        (faults.rate_limited("60"), "the team's requests of this minute are used up (status 429)"),
+    ],
+)
+def test_giving_up_is_one_line_with_the_host_the_cause_and_the_tries(
+    tap: TapCommand,
+    serve: Serve,
+    spoilt: Fault,
+    said: str,
+) -> None:
+    sandbox = serve(make_calls(3))
+    sandbox.faults.extend([spoilt] * 40)
+
+    run = tap(config=config_for(sandbox), time_flies=True)
+
+    assert run.returncode == 1
+    (error,) = run.errors
+    assert error.startswith(f"No answer from {sandbox.url} after {len(sandbox.requests)} tries: ")
+    assert said in error
+    assert "Traceback" not in run.stderr
+    assert "canary" not in run.stderr
+    assert run.count("RECORD") == 0
+
+
+def test_an_unreachable_host_is_one_line(tap: TapCommand) -> None:
+    port = free_port()
+    config = {"api_url": f"http://127.0.0.1:{port}", "api_token": "sk-tuple-x"}
+
+    run = tap(config=config, time_flies=True)
+
+    (error,) = run.errors
+    assert error.startswith(f"No answer from http://127.0.0.1:{port} after 8 tries: Failed to")
+    assert "Connection refused (ConnectionError)" in error
+    assert "Traceback" not in run.stderr
+
+
+REFUSED = [
+    (
+        faults.status(401, b"canary@lumen.example"),
+        (
+            "Tuple refuses the token (status 401): set api_token to a token that begins with "
+            "'sk-tuple-'. Team owners and managers create one at "
+            "https://production.tuple.app/team_management/api_tokens."
+        ),
+    ),
+    (faults.status(403, b"canary"), "Tuple does not let this token read the team's calls (status"),
+    (faults.status(404, b"canary"), "There is no usage API at http://127.0.0.1:"),
+    (
+        faults.status(422, b'{"error": "since is invalid", "by": "canary@lumen.example"}'),
+        (
+            "Tuple refuses the time range (status 422): check start_date and end_date. Tuple says: "
+            '{"error": "since is invalid", "by": "[...]"}'
+        ),
+    ),
+    (faults.status(418, b"canary"), "Tuple refuses the request with status 418."),
+    (
+        faults.status(302, headers={"Location": "https://elsewhere.example/api"}),
+        (
+            " redirects to elsewhere.example (status 302), and the token is not sent there: if you "
+            "trust that host, set api_url to it."
+        ),
+    ),
+    (faults.status(301, headers={"Location": "/api/v3"}), " redirects to the same host (status 30"),
+]
+
+
+@pytest.mark.parametrize(("spoilt", "said"), REFUSED)
+def test_a_refusal_is_one_line_that_says_what_to_do_after_one_request(
+    tap: TapCommand,
+    serve: Serve,
+    spoilt: Fault,
+    said: str,
+) -> None:
+    sandbox = serve(make_calls(3))
+    sandbox.faults.extend([spoilt] * 40)
+
+    run = tap(config=config_for(sandbox))
+
+    assert run.returncode == 1
+    assert len(sandbox.requests) == 1
+    (error,) = run.errors
+    assert said in error
+    assert "canary" not in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_long_words_of_the_api_are_cut(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve([])
+    sandbox.faults.append(faults.status(422, b"since " * 1000))
+
+    run = tap(config=config_for(sandbox))
+
+    assert len(run.errors[0]) < 400
+
+
+def test_the_sandbox_refuses_a_wrong_token_as_tuple_does(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve(make_calls(3))
+
+    run = tap("--test", config=config_for(sandbox) | {"api_token": "sk-tuple-revoked"})
+
+    assert "status 401" in run.errors[0]
+    assert len(sandbox.requests) == 1
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)

@@ -1,0 +1,237 @@
+"""Emails stand in RECORD messages alone, and the token in the Authorization header alone."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trustme
+
+from tap_tuple.sandbox import faults
+from tap_tuple.tap import TapTuple
+from tests.conftest import ROOT, config_for, make_calls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tap_tuple.sandbox import Sandbox
+    from tap_tuple.sandbox.company import Call
+    from tap_tuple.sandbox.server import Answer, Fault
+    from tests.conftest import Run, TapCommand
+
+    Serve = Callable[..., Sandbox]
+
+EMAIL = "canary@lumen.example"
+DEBUG = {"TAP_TUPLE_LOGLEVEL": "DEBUG"}
+
+
+def calls_with_canary(count: int = 30) -> list[Call]:
+    calls = make_calls(count)
+    for call in calls:
+        call["call_participations"][0]["user"] = {"email": EMAIL}
+    return calls
+
+
+def mirror(token: str) -> Fault:
+    """Answer with all that is private in the body and in the headers."""
+    body = f'{{"error": "{EMAIL} Bearer {token}", "calls": ["{EMAIL}"]}}'.encode()
+    return faults.status(422, body, {"X-Echo": f"{EMAIL} {token}"})
+
+
+def spoil_type(answer: Answer) -> Answer:
+    return faults.edited(lambda calls: [*calls, {"id": EMAIL, "ended_at": EMAIL}])(answer)  # type: ignore[return-value]
+
+
+def spoil_user(answer: Answer) -> Answer:
+    def edit(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        calls[0]["call_participations"][0]["user"] = EMAIL
+        return calls
+
+    return faults.edited(edit)(answer)  # type: ignore[return-value]
+
+
+def spoil_time(answer: Answer) -> Answer:
+    def edit(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        calls[0]["call_participations"][0]["left_at"] = EMAIL
+        return calls
+
+    return faults.edited(edit)(answer)  # type: ignore[return-value]
+
+
+html = f"<html>{EMAIL}</html>".encode()
+PATHS: dict[str, list[Fault | None]] = {
+    "no fault": [],
+    "echo of a refusal": [None, mirror("sk-tuple-sandbox")],
+    "unauthorized": [faults.status(401, html)],
+    "forbidden": [None, faults.status(403, html)],
+    "not found": [faults.status(404, html)],
+    "redirect": [faults.status(302, html, {"Location": f"https://elsewhere.example/{EMAIL}"})],
+    "server error": [None, *[faults.status(500, html)] * 20],
+    "html under 200": [None, *[faults.body(html)] * 20],
+    "object under 200": [None, *[faults.body(json.dumps({"email": EMAIL}).encode())] * 20],
+    "truncated": [None, *[faults.truncated] * 20],
+    "reset": [None, *[faults.reset] * 20],
+    "rate limit": [None, *[faults.status(429, html)] * 40],
+    "wrong type": [None, spoil_type],
+    "wrong user": [None, spoil_user],
+    "wrong time": [None, spoil_time],
+    "pages that never fit": [None, *[faults.edited(lambda calls: calls[::-1])] * 20],
+}
+
+
+def assert_private(run: Run, token: str) -> None:
+    """Look for the token everywhere, and for the email everywhere but in records."""
+    assert token not in run.stdout + run.stderr
+    assert EMAIL not in run.stderr
+    for line in run.stdout.splitlines():
+        assert EMAIL not in line or json.loads(line)["type"] == "RECORD"
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_nothing_private_is_said_at_debug(tap: TapCommand, serve: Serve, path: str) -> None:
+    sandbox = serve(calls_with_canary())
+    sandbox.faults.extend(PATHS[path])
+
+    run = tap(config=config_for(sandbox, page_size=10), env=DEBUG, time_flies=True)
+
+    assert "DEBUG" in run.stderr
+    assert (run.returncode == 0) is (path == "no fault")
+    assert_private(run, sandbox.token)
+
+
+def test_a_stream_map_that_fails_says_nothing_private(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve(calls_with_canary())
+    for expression in ("int(user_email)", "user_email + 1", "1 / 0", "nonsense(user_email)", "x ="):
+        maps = {"call_participations": {"broken": expression}}
+
+        run = tap(config=config_for(sandbox, stream_maps=maps), env=DEBUG)
+
+        assert run.returncode == 1
+        assert_private(run, sandbox.token)
+
+
+def test_settings_that_are_wrong_say_nothing_private(tap: TapCommand) -> None:
+    for token in ("sk-tuple-canary \n", "'sk-tuple-canary'\t", "sk-tuple-canary\x00"):
+        run = tap(config={"api_token": token}, env=DEBUG)
+
+        assert run.returncode == 1
+        assert "sk-tuple-canary" not in run.stdout + run.stderr
+
+
+def test_a_redirect_is_not_followed(tap: TapCommand, serve: Serve) -> None:
+    elsewhere, sandbox = serve([]), serve(make_calls(3))
+    sandbox.faults.append(faults.status(307, headers={"Location": elsewhere.url}))
+
+    run = tap(config=config_for(sandbox))
+
+    assert run.returncode == 1
+    assert elsewhere.requests == []
+
+
+def test_a_netrc_takes_nothing_away_from_the_token(
+    tap: TapCommand,
+    serve: Serve,
+    tmp_path: Path,
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login canary password canary\n", encoding="utf-8")
+    netrc.chmod(0o600)
+    sandbox = serve(make_calls(3))
+
+    tap(config=config_for(sandbox), env={"NETRC": str(netrc), "HOME": str(tmp_path)})
+
+    assert sandbox.requests[0].headers["Authorization"] == f"Bearer {sandbox.token}"
+
+
+def test_the_token_stands_in_no_representation() -> None:
+    token = "sk-tuple-canary"  # noqa: S105 - nobody's
+    tap = TapTuple(config={"api_token": token})
+
+    for each in (tap, *tap.streams.values(), tap.catalog, tap.mapper):
+        assert token not in repr(each)
+        assert token not in str(each)
+
+
+@pytest.fixture
+def https_server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A server with a certificate that only its own authority vouches for."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("X-Total-Count", "0")
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+    authority = trustme.CA()
+    bundle = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(bundle)
+    context = ssl_context_of(authority)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield f"https://127.0.0.1:{server.server_address[1]}", bundle
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def ssl_context_of(authority: trustme.CA) -> Any:
+    import ssl  # noqa: PLC0415
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+def test_a_certificate_is_checked_and_the_environment_may_name_its_authority(
+    tap: TapCommand,
+    https_server: tuple[str, Path],
+) -> None:
+    url, bundle = https_server
+    config = {"api_url": url, "api_token": "sk-tuple-x"}
+
+    refused = tap(config=config)
+    trusted = tap(config=config, env={"REQUESTS_CA_BUNDLE": str(bundle)})
+
+    (error,) = refused.errors
+    assert error.startswith(f"No answer from {url} after 1 tries: ")
+    assert "certificate" in error
+    assert trusted.returncode == 0
+
+
+def test_batch_files_are_not_offered(tap: TapCommand, serve: Serve, tmp_path: Path) -> None:
+    """They would carry emails round a stream map that hashes them."""
+    batches = tmp_path / "batches"
+    batches.mkdir()
+    batch_config = {
+        "encoding": {"format": "jsonl", "compression": "none"},
+        "storage": {"root": f"file://{batches}"},
+    }
+    config = config_for(serve(calls_with_canary()), batch_config=batch_config)
+
+    run = tap(config=config | {"stream_maps": {"call_participations": {"user_email": None}}})
+
+    assert {m["type"] for m in run.messages} == {"SCHEMA", "RECORD", "STATE"}
+    assert list(batches.iterdir()) == []
+    assert EMAIL not in run.stdout + run.stderr
+    assert run.stderr.count("batch_config has no effect: tap-tuple does not offer it.") == 1
+
+
+def test_what_the_readme_shows_for_emails_and_calls_works(tap: TapCommand, serve: Serve) -> None:
+    calls = calls_with_canary()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.split("<!-- stream maps -->\n```json\n")[1].split("```")[0]
+
+    run = tap(config=config_for(serve(calls)) | json.loads(shown))
+
+    emails = {row["user_email"] for row in run.records("call_participations")}
+    assert EMAIL not in run.stdout
+    assert all(len(email) == 64 for email in emails)
+    assert len(emails) == 2
