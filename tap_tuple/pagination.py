@@ -143,10 +143,11 @@ class CallPages(HeaderLinkPaginator):
     def has_more(self, response: requests.Response) -> bool:
         if self._limit is not None and self.read >= self._limit:
             return False
-        sequence = self._sequence
-        if self._begins_again or (sequence.total or 0) > sequence.received:
+        if self._begins_again:
             return True
-        return "next" in response.links and not sequence.ended_empty
+        sequence = self._sequence
+        is_promised = "next" in response.links or (sequence.total or 0) > sequence.received
+        return is_promised and not sequence.ended_empty
 
     @override
     def get_next_url(self, response: requests.Response) -> str | None:
