@@ -68,7 +68,7 @@ class Calls(PagewiseStream, TupleStream):
     """Completed calls. Each request serves their participations too."""
 
     name = "calls"
-    primary_keys: ClassVar[Sequence[str]] = ("id",)
+    primary_keys = ("id",)
     replication_key = "ended_at"
     schema: ClassVar[dict[str, Any]] = _schema(
         th.Property(
@@ -224,7 +224,7 @@ class CallParticipations(PagewiseStream):
 
     name = "call_participations"
     parent_stream_type = Calls
-    primary_keys: ClassVar[Sequence[str]] = ("id",)
+    primary_keys = ("id",)
     replication_key = "call_ended_at"
     schema: ClassVar[dict[str, Any]] = _schema(
         th.Property(

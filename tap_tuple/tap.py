@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dotenv import find_dotenv, load_dotenv
@@ -11,6 +12,7 @@ from singer_sdk import Tap
 from singer_sdk import typing as th
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
+from singer_sdk.plugin_base import PluginBase
 from typing_extensions import override
 
 from tap_tuple.command import OneLineErrorsCommand
@@ -134,7 +136,7 @@ class TapTuple(Tap):
     ).to_dict()
 
     @override
-    def __init__(
+    def __init__(  # ty: ignore[incompatible-method-override] - paths are read by the command line
         self,
         *,
         config: dict[str, Any] | None = None,
@@ -177,6 +179,19 @@ class TapTuple(Tap):
         for name in NOT_OFFERED:
             if self.config.get(name):
                 self.logger.warning("%s has no effect: tap-tuple does not offer it.", name)
+
+    @override
+    def setup_mapper(self) -> None:
+        """Let the map of a stream that is not selected stand.
+
+        The SDK (singer-sdk 0.54) takes such a stream's columns away first and then fails on a map
+        that needs them. But a filter of calls counts for their participations too.
+        """
+        PluginBase.setup_mapper(self)
+        catalog = deepcopy(self.catalog)
+        for entry in catalog.streams:
+            entry.metadata.root.selected = True
+        self.mapper.register_raw_streams_from_catalog(catalog)
 
     @override
     def discover_streams(self) -> Sequence[Stream]:

@@ -228,7 +228,8 @@ def serve() -> Iterator[Callable[..., Sandbox]]:
 
     def start(calls: list[Call] | CallLog, **options: Any) -> Sandbox:
         log = calls if isinstance(calls, CallLog) else CallLog(calls)
-        sandbox = Sandbox(log, **{"requests_per_minute": 10_000, **options})
+        settings: dict[str, Any] = {"requests_per_minute": 10_000, **options}
+        sandbox = Sandbox(log, **settings)
         started.append(sandbox.__enter__())
         return sandbox
 

@@ -12,7 +12,7 @@ from unittest.mock import patch
 from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 
 class KilledError(BaseException):
@@ -60,7 +60,7 @@ class Pipe(io.TextIOBase):
 
 
 @contextmanager
-def standing_in(pipe: Pipe, clock: StandingClock) -> Iterator[None]:
+def standing_in(pipe: Pipe, clock: StandingClock) -> Generator[None]:
     """Put the pipe in the place of standard output, and the clock in that of time."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     time_stands = patch.multiple(time, sleep=clock.sleep, monotonic=clock.monotonic)

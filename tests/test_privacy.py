@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tap_tuple.sandbox import Sandbox
     from tap_tuple.sandbox.company import Call
-    from tap_tuple.sandbox.server import Answer, Fault
+    from tap_tuple.sandbox.server import Fault
     from tests.conftest import Run, TapCommand
 
     Serve = Callable[..., Sandbox]
@@ -42,24 +42,16 @@ def mirror(token: str) -> Fault:
     return faults.status(422, body, {"X-Echo": f"{EMAIL} {token}"})
 
 
-def spoil_type(answer: Answer) -> Answer:
-    return faults.edited(lambda calls: [*calls, {"id": EMAIL, "ended_at": EMAIL}])(answer)  # type: ignore[return-value]
+def with_wrong_call(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [*calls, {"id": EMAIL, "ended_at": EMAIL}]
 
 
-def spoil_user(answer: Answer) -> Answer:
+def with_wrong_participation(field: str) -> Fault:
     def edit(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        calls[0]["call_participations"][0]["user"] = EMAIL
+        calls[0]["call_participations"][0][field] = EMAIL
         return calls
 
-    return faults.edited(edit)(answer)  # type: ignore[return-value]
-
-
-def spoil_time(answer: Answer) -> Answer:
-    def edit(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        calls[0]["call_participations"][0]["left_at"] = EMAIL
-        return calls
-
-    return faults.edited(edit)(answer)  # type: ignore[return-value]
+    return faults.edited(edit)
 
 
 html = f"<html>{EMAIL}</html>".encode()
@@ -76,9 +68,9 @@ PATHS: dict[str, list[Fault | None]] = {
     "truncated": [None, *[faults.truncated] * 20],
     "reset": [None, *[faults.reset] * 20],
     "rate limit": [None, *[faults.status(429, html)] * 40],
-    "wrong type": [None, spoil_type],
-    "wrong user": [None, spoil_user],
-    "wrong time": [None, spoil_time],
+    "wrong type": [None, faults.edited(with_wrong_call)],
+    "wrong user": [None, with_wrong_participation("user")],
+    "wrong time": [None, with_wrong_participation("left_at")],
     "pages that never fit": [None, *[faults.edited(lambda calls: calls[::-1])] * 20],
 }
 

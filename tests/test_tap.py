@@ -153,6 +153,24 @@ def test_one_stream_alone_is_written_alone(
     assert {m["stream"] for m in run.messages if m["type"] != "STATE"} == {selected}
 
 
+def test_maps_of_streams_that_are_not_selected_stand(tap: TapCommand, serve: Serve) -> None:
+    """A filter of calls counts for participations that are selected alone."""
+    maps = {
+        "calls": {"__filter__": "id > 20"},
+        "call_participations": {"user_email": "md5(user_email)"},
+    }
+    config = config_for(serve(make_calls(25)), page_size=10, stream_maps=maps)
+
+    calls_alone = tap(config=config, catalog=tap.discover(call_participations=False))
+    participations_alone = tap(config=config, catalog=tap.discover(calls=False))
+
+    assert calls_alone.ids("calls") == [21, 22, 23, 24, 25]
+    assert {m["stream"] for m in calls_alone.messages if m["type"] != "STATE"} == {"calls"}
+    call_ids = {row["call_id"] for row in participations_alone.records("call_participations")}
+    assert call_ids == {21, 22, 23, 24, 25}
+    assert participations_alone.records("calls") == []
+
+
 def test_deselected_columns_are_left_out(tap: TapCommand, serve: Serve) -> None:
     catalog = tap.discover()
     for stream in catalog["streams"]:

@@ -268,7 +268,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: _Server
+    server: _Server  # ty: ignore[incompatible-mutable-override] - it is served by no other
     # Headers and body in one piece, without a wait for the client's acknowledgement.
     wbufsize = -1
     disable_nagle_algorithm = True
