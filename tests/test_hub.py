@@ -1,0 +1,266 @@
+"""The definition for Meltano Hub, held to the tap itself and tried in a project of its own."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from ruamel.yaml import YAML
+from uv import find_uv_bin
+
+from tests.conftest import ROOT, TapCommand, config_for, make_calls
+from tests.meltano_project import MeltanoProject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tap_tuple.sandbox import Sandbox
+
+DEFINITION = ROOT / "tap-tuple.yml"
+
+# What the Hub adds for its pages; Meltano knows nothing of it.
+HUB_ONLY = {
+    "domain_url",
+    "keywords",
+    "maintenance_status",
+    "next_steps",
+    "prereq",
+    "quality",
+    "settings_preamble",
+    "supported_python_versions",
+    "usage",
+}
+REFUSED_BY_THE_HUB = {"ext_repo", "plugin_type"}
+
+# The SDK's own: the tap does not bring the package faker along, and rows have no nested column,
+# so that a flattened one has no name to set.
+UNLISTED_SETTINGS = {"faker_config", "flattening_max_key_length", "flattening_separator"}
+
+
+@cache
+def definition() -> dict[str, Any]:
+    """Return the definition as the Hub reads it."""
+    read: dict[str, Any] = YAML(typ="safe").load(DEFINITION)
+    return read
+
+
+def extractor_of_this_project() -> dict[str, Any]:
+    """Return the extractor as the repository's own meltano.yml has it."""
+    project = YAML(typ="safe").load(ROOT / "meltano.yml")
+    extractor: dict[str, Any] = project["plugins"]["extractors"][0]
+    return extractor
+
+
+@pytest.fixture(scope="module")
+def about(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the tap says of itself."""
+    tap = TapCommand(tmp_path_factory.mktemp("about"))
+    said: dict[str, Any] = json.loads(tap("--about", "--format=json").stdout)
+    return said
+
+
+def expected_settings(about: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the settings that Meltano should know, in the tap's order."""
+    settings = []
+    for name, said in about["settings"]["properties"].items():
+        if name in UNLISTED_SETTINGS:
+            continue
+        (kind,) = (each for each in said["type"] if each != "null")
+        setting = {
+            "name": name,
+            "label": said["title"],
+            "description": said["description"],
+            "kind": "date_iso8601" if said.get("format") == "date-time" else kind,
+        }
+        if said.get("secret"):
+            setting["sensitive"] = True
+        if "default" in said:
+            setting["value"] = said["default"]
+        settings.append(setting)
+    return settings
+
+
+def named(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sort as the Hub does."""
+    return sorted(items, key=lambda item: str(item["name"]))
+
+
+def test_the_hub_lists_the_settings_that_the_tap_has(about: dict[str, Any]) -> None:
+    assert definition()["settings"] == named(expected_settings(about))
+
+
+def test_this_project_lists_the_settings_that_the_tap_has(about: dict[str, Any]) -> None:
+    assert extractor_of_this_project()["settings"] == expected_settings(about)
+
+
+@pytest.mark.parametrize("extractor", [definition, extractor_of_this_project])
+def test_capabilities_and_required_settings_are_those_of_the_tap(
+    extractor: Callable[[], dict[str, Any]],
+    about: dict[str, Any],
+) -> None:
+    assert extractor()["capabilities"] == sorted(about["capabilities"])
+    assert extractor()["settings_group_validation"] == [about["settings"]["required"]]
+
+
+def test_the_hub_names_the_pythons_that_the_package_names(about: dict[str, Any]) -> None:
+    assert definition()["supported_python_versions"] == about["supported_python_versions"]
+
+
+def test_the_definition_is_what_meltano_takes() -> None:
+    schema = json.loads((files("meltano.schemas") / "meltano.schema.json").read_text("utf-8"))
+    validator = Draft202012Validator(
+        {"$ref": "#/$defs/plugins/extractors", "$defs": schema["$defs"]}
+    )
+    known = {key: value for key, value in definition().items() if key not in HUB_ONLY}
+
+    assert [error.message for error in validator.iter_errors(known)] == []
+    assert not validator.is_valid({**known, "title": "no key of Meltano"})
+
+
+def test_the_definition_has_all_that_a_page_of_the_hub_shows() -> None:
+    assert set(definition()) >= HUB_ONLY
+    assert not REFUSED_BY_THE_HUB & set(definition())
+    assert definition()["name"] == definition()["pip_url"] == "tap-tuple"
+    assert definition()["logo_url"] == "/assets/logos/extractors/tuple.svg"
+
+
+def test_keys_are_sorted_as_the_hubs_linter_wants() -> None:
+    def unsorted(value: Any) -> Iterator[list[str]]:
+        if isinstance(value, dict):
+            if list(value) != sorted(value):
+                yield list(value)
+            value = list(value.values())
+        if isinstance(value, list):
+            for each in value:
+                yield from unsorted(each)
+
+    assert list(unsorted(definition())) == []
+
+
+def test_the_streams_are_described_as_the_catalog_has_them(tap: TapCommand) -> None:
+    rows = [line.split(" | ") for line in section("Streams").splitlines() if "| `" in line]
+    described = {
+        quoted(name)[0]: (quoted(keys), quoted(replication_key), quoted(columns))
+        for name, _, keys, replication_key, columns in rows
+    }
+
+    assert described == {
+        stream["tap_stream_id"]: (
+            stream["key_properties"],
+            [stream["replication_key"]],
+            list(stream["schema"]["properties"]),
+        )
+        for stream in tap.discover()["streams"]
+    }
+
+
+def test_the_advice_on_privacy_hides_every_email(
+    tap: TapCommand,
+    serve: Callable[..., Sandbox],
+) -> None:
+    (advice,) = re.findall(r"```yaml\n(.+?)```", section("Privacy"), re.DOTALL)
+    settings = YAML(typ="safe").load(advice.replace("$HASH_KEY", "pepper"))["config"]
+    calls = make_calls(3)
+    calls[2]["call_participations"][1]["user"] = {"email": None}
+
+    run = tap(config=config_for(serve(calls), **settings))
+
+    hashes = [row["user_email"] for row in run.records("call_participations")]
+    assert "@" not in run.stdout + run.stderr
+    assert hashes[0] == hashes[2] != hashes[1] == hashes[3]
+    assert len(hashes[0]) == 64
+    assert hashes[5] is None
+
+
+def test_every_message_under_troubleshooting_exists() -> None:
+    texts = {text for path in (ROOT / "tap_tuple").glob("*.py") for text in texts_in(path)}
+    messages = re.findall(r"^- `(.+?)`: ", section("Troubleshooting"), re.MULTILINE)
+
+    assert len(messages) > 5
+    assert [m for m in messages if not any(m in text for text in texts)] == []
+
+
+def section(title: str) -> str:
+    """Return a section of the usage notes."""
+    usage: str = definition()["usage"]
+    _, _, rest = usage.partition(f"## {title}\n")
+    assert rest
+    return rest.partition("\n## ")[0]
+
+
+def quoted(text: str) -> list[str]:
+    """Return what stands between backticks."""
+    return re.findall(r"`(.+?)`", text)
+
+
+def texts_in(path: Path) -> Iterator[str]:
+    """Return the string literals of a module; those of an f-string without its values."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+@pytest.fixture
+def empty_project(tmp_path: Path) -> MeltanoProject:
+    """A project that has nothing in it, made by Meltano."""
+    (tmp_path / "plugins").mkdir()
+    outside = MeltanoProject(tmp_path / "plugins", project=tmp_path)
+    outside("init", "project", "--no-usage-stats")
+    return MeltanoProject(tmp_path / "plugins", project=tmp_path / "project")
+
+
+@pytest.fixture
+def definition_of_this_checkout(tmp_path: Path) -> Path:
+    """The definition with a wheel of this checkout in the place of the published package."""
+    subprocess.run(
+        [find_uv_bin(), "build", "--quiet", "--wheel", f"--out-dir={tmp_path}"],
+        cwd=ROOT,
+        check=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    local = tmp_path / DEFINITION.name
+    text = DEFINITION.read_text("utf-8")
+    local.write_text(text.replace("pip_url: tap-tuple\n", f"pip_url: {wheel}\n"), "utf-8")
+    return local
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("meltano")
+def test_an_empty_project_runs_the_tap_from_its_definition_alone(
+    empty_project: MeltanoProject,
+    definition_of_this_checkout: Path,
+    serve: Callable[..., Sandbox],
+) -> None:
+    sandbox = serve(make_calls(25))
+    env = {
+        "TAP_TUPLE_API_URL": sandbox.url,
+        "TAP_TUPLE_API_TOKEN": sandbox.token,
+        "TAP_TUPLE_PAGE_SIZE": "10",
+        "TAP_TUPLE_START_DATE": "2026-03-02T09:03:00Z",
+    }
+
+    empty_project("add", "tap-tuple", "--from-ref", str(definition_of_this_checkout))
+    printed = empty_project("invoke", "tap-tuple", env=env)
+    invented = empty_project("invoke", "tap-tuple:sandbox", "--test")
+
+    assert len(records(printed, "calls")) == 23
+    assert len(records(printed, "call_participations")) == 46
+    assert len(sandbox.requests) == 3
+    assert len(records(invented, "calls")) == 1
+
+
+def records(printed: str, stream: str) -> list[str]:
+    """Return the lines that hold a record of a stream."""
+    return [
+        line
+        for line in printed.splitlines()
+        if line.startswith(f'{{"type":"RECORD","stream":"{stream}"')
+    ]
