@@ -1,0 +1,140 @@
+"""GitHub's files, checked without GitHub: their shape, their security, and what they name."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import ROOT
+
+GITHUB = ROOT / ".github"
+WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
+FORMS = sorted(
+    set((GITHUB / "ISSUE_TEMPLATE").glob("*.yml")) - {GITHUB / "ISSUE_TEMPLATE/config.yml"}
+)
+
+
+def run_tool(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a tool that is installed beside this Python, in the repository."""
+    return subprocess.run(
+        [Path(sys.executable).with_name(name), *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+def jobs(workflow: Path) -> dict[str, dict[str, Any]]:
+    """Return the jobs of a workflow by their ids."""
+    read: dict[str, dict[str, Any]] = YAML(typ="safe").load(workflow)["jobs"]
+    return read
+
+
+def commands(workflow: Path) -> set[str]:
+    """Return the lines that a workflow runs."""
+    steps = [step for job in jobs(workflow).values() for step in job.get("steps", ())]
+    return {line for step in steps for line in str(step.get("run", "")).splitlines()}
+
+
+@pytest.mark.parametrize(
+    ("schema", "documents"),
+    [
+        ("vendor.github-workflows", WORKFLOWS),
+        ("custom.github-workflows-require-timeout", WORKFLOWS),
+        ("vendor.dependabot", [GITHUB / "dependabot.yml"]),
+        ("vendor.github-issue-forms", FORMS),
+        ("vendor.github-issue-config", [GITHUB / "ISSUE_TEMPLATE/config.yml"]),
+    ],
+)
+def test_githubs_files_have_the_shape_that_github_takes(
+    schema: str,
+    documents: list[Path],
+) -> None:
+    checked = run_tool("check-jsonschema", "--builtin-schema", schema, *documents)
+
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_zizmor_finds_nothing_to_object_to() -> None:
+    audited = run_tool("zizmor", "--offline", "--persona=auditor", "--no-ignores", GITHUB)
+
+    assert audited.returncode == 0, audited.stdout
+    assert audited.stdout.count("completed") == len(WORKFLOWS) + 1
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_every_action_is_pinned_and_says_its_version(workflow: Path) -> None:
+    lines = re.findall(r"uses: (.+)", workflow.read_text("utf-8"))
+    of_others = [line for line in lines if not line.startswith("$/")]
+
+    assert lines
+    assert [
+        x for x in of_others if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", x)
+    ] == []
+
+
+def test_an_action_has_one_version_in_all_workflows() -> None:
+    pins = {
+        pin for path in WORKFLOWS for pin in re.findall(r"uses: (\S+@.+)", path.read_text("utf-8"))
+    }
+
+    assert len(pins) == len({pin.partition("@")[0] for pin in pins})
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_job_has_the_permissions_it_names_and_no_others(workflow: Path) -> None:
+    assert YAML(typ="safe").load(workflow)["permissions"] == {}
+    assert all("permissions" in job for job in jobs(workflow).values())
+
+
+def test_a_change_has_to_pass_what_the_script_for_any_machine_runs() -> None:
+    script = (ROOT / ".ci/run").read_text("utf-8")
+    wanted = set(re.findall(r"^.*(uv run .+)$", script, re.MULTILINE))
+
+    assert len(wanted) > 3
+    assert wanted <= commands(GITHUB / "workflows/test.yml")
+
+
+def test_a_release_publishes_what_the_tests_built() -> None:
+    release = jobs(GITHUB / "workflows/release.yml")
+    tests = jobs(GITHUB / "workflows/test.yml")
+
+    assert release["tests"]["uses"] == "$/.github/workflows/test.yml"
+    assert release["publish"]["needs"] == "tests"
+    assert release["publish"]["permissions"] == {"id-token": "write"}
+    for job in (release["publish"], release["announce"], tests["wheel"]):
+        downloads = [step["with"] for step in job["steps"] if "download" in step.get("uses", "")]
+        assert downloads == [{"name": "Packages", "path": "dist"}]
+
+
+def test_the_paths_that_a_workflow_names_exist() -> None:
+    ignored = {
+        path
+        for workflow in WORKFLOWS
+        for line in commands(workflow)
+        for path in re.findall(r"--ignore=(\S+)", line)
+    }
+
+    assert ignored
+    assert [path for path in ignored if not (ROOT / path).exists()] == []
+
+
+def test_the_guide_for_contributors_leads_through_every_module() -> None:
+    guide = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    package = ROOT / "tap_tuple"
+    modules = {path.relative_to(ROOT).as_posix() for path in package.glob("*.py")}
+    folders = {f"{path.parent.relative_to(ROOT)}/" for path in package.glob("*/__init__.py")}
+
+    missing = {name for name in modules | folders if f"`{name}`" not in guide}
+    assert missing == {"tap_tuple/__init__.py"}
+    assert [
+        path for path in re.findall(r"`(t\w+/[\w./]+)`", guide) if not (ROOT / path).exists()
+    ] == []
