@@ -1,0 +1,51 @@
+-- Who was last with somebody over 14 days before the newest call ended, and when? No date: never.
+-- No left_at is the call's end, a deleted account is company but not a person.
+WITH stays AS (
+    SELECT
+        call_id,
+        user_email,
+        joined_at,
+        COALESCE(left_at, call_ended_at) AS stayed_until
+    FROM "tuple".call_participations
+    -- Without a length nobody is met.
+    WHERE joined_at < COALESCE(left_at, call_ended_at)
+),
+
+together AS (
+    SELECT
+        one.user_email,
+        MAX(LEAST(one.stayed_until, other.stayed_until)) AS last_together_at
+    FROM stays AS one
+    INNER JOIN stays AS other
+        ON one.call_id = other.call_id
+        AND one.user_email IS DISTINCT FROM other.user_email
+        AND one.joined_at < other.stayed_until
+        AND other.joined_at < one.stayed_until
+    GROUP BY one.user_email
+),
+
+people AS (
+    SELECT
+        user_email,
+        MIN(joined_at) AS first_seen_at
+    FROM "tuple".call_participations
+    WHERE user_email IS NOT NULL
+    GROUP BY user_email
+),
+
+newest_call AS (
+    SELECT MAX(ended_at) AS ended_at
+    FROM "tuple".calls
+)
+
+SELECT
+    people.user_email,
+    CAST(together.last_together_at AS DATE) AS last_paired_on
+FROM people
+LEFT JOIN together ON people.user_email = together.user_email
+CROSS JOIN newest_call
+-- Whoever was never with anybody is judged by their first call.
+WHERE
+    COALESCE(together.last_together_at, people.first_seen_at)
+    < newest_call.ended_at - INTERVAL '14 days'
+ORDER BY last_paired_on DESC NULLS LAST, people.user_email;

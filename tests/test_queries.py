@@ -1,0 +1,521 @@
+"""The queries in ``queries/``, unchanged, on the databases that the loaders fill."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from itertools import count
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import duckdb
+import psycopg
+import pytest
+
+from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+QUERIES = ROOT / "queries"
+COLUMNS = {
+    "first_pairing_of_newcomers": [
+        "user_email",
+        "first_seen_on",
+        "first_paired_on",
+        "first_paired_with",
+        "days_between",
+    ],
+    "hours_paired_per_person_and_week": ["user_email", "week", "hours"],
+    "not_paired_for_two_weeks": ["user_email", "last_paired_on"],
+    "share_of_calls_by_size": ["participants", "calls", "percent"],
+    "who_pairs_with_whom": ["person_a", "person_b", "calls", "minutes"],
+}
+
+A, B, C, D = (f"{letter}@lumen.example" for letter in "abcd")
+DELETED = None
+
+MINUTES_A_DAY = 24 * 60
+MONDAY = date(2026, 3, 2)
+MILLISECOND = 1 / 60_000  # in minutes
+
+Stay: TypeAlias = tuple[str | None, float, float | None]
+"""Who was in a call, and the minutes from its start at which they joined and left."""
+
+Call: TypeAlias = tuple[str, float, tuple[Stay, ...]]
+"""When a call started, how many minutes it took, and the stays."""
+
+
+def call(start: str, minutes: float, *stays: Stay) -> Call:
+    return start, minutes, stays
+
+
+def monday_call(minutes: float, *stays: Stay) -> Call:
+    return call(f"{MONDAY} 09:00", minutes, *stays)
+
+
+without_company = pytest.mark.parametrize(
+    "calls",
+    [
+        pytest.param((monday_call(60),), id="an empty call"),
+        pytest.param((monday_call(60, (A, 0, 60)),), id="solo"),
+        pytest.param((monday_call(60, (A, 0, 60), (A, 10, 50)),), id="two devices"),
+        pytest.param((monday_call(60, (A, 0, 30), (B, 30, 60)),), id="B comes as A goes"),
+        pytest.param((monday_call(60, (A, 30, 60), (B, 0, 30)),), id="A comes as B goes"),
+        pytest.param((monday_call(60, (A, 0, 20), (B, 40, 60)),), id="B comes after A went"),
+        pytest.param((monday_call(60, (A, 40, 60), (B, 0, 20)),), id="A comes after B went"),
+        pytest.param((monday_call(60, (A, 0, 60), (B, 30, 30)),), id="no length"),
+        pytest.param(
+            (monday_call(60, (A, 0, 60)), monday_call(60, (B, 0, 60))),
+            id="two calls at once",
+        ),
+    ],
+)
+
+
+class Warehouse:
+    """A database with both tables as its loader creates them."""
+
+    def __init__(self, connection: Any, *, integer: str, extra: str, placeholder: str) -> None:
+        """Create the tables.
+
+        Args:
+            connection: Where to.
+            integer: The type of ids.
+            extra: Further columns, each after a comma.
+            placeholder: What stands for a value in a statement.
+        """
+        self._connection = connection
+        self._placeholder = placeholder
+        self._ids = count(1)
+        connection.execute('CREATE SCHEMA "tuple"')
+        connection.execute(
+            f'CREATE TABLE "tuple".calls (id {integer} PRIMARY KEY, started_at timestamp,'
+            f" ended_at timestamp, duration_seconds {integer}{extra})",
+        )
+        connection.execute(
+            f'CREATE TABLE "tuple".call_participations (id {integer} PRIMARY KEY,'
+            f" call_id {integer}, call_ended_at timestamp, joined_at timestamp,"
+            f" left_at timestamp, user_email varchar{extra})",
+        )
+
+    def load(self, *calls: Call) -> None:
+        """Load calls and their stays."""
+        for start, minutes, stays in calls:
+            started = datetime.fromisoformat(start)
+            ended = started + timedelta(minutes=minutes)
+            number = next(self._ids)
+            self._insert("calls", number, started, ended, int(minutes * 60))
+            for email, joined, left in stays:
+                self._insert(
+                    "call_participations",
+                    next(self._ids),
+                    number,
+                    ended,
+                    started + timedelta(minutes=joined),
+                    None if left is None else started + timedelta(minutes=left),
+                    email,
+                )
+
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
+        """Return the rows that a file's query answers."""
+        rows: list[tuple[Any, ...]] = self._run(query).fetchall()
+        return rows
+
+    def columns(self, query: str) -> list[str]:
+        """Return the names of the columns that a file's query answers."""
+        return [column[0] for column in self._run(query).description]
+
+    def _run(self, query: str) -> Any:
+        return self._connection.execute((QUERIES / f"{query}.sql").read_text())
+
+    def _insert(self, table: str, *values: Any) -> None:
+        columns = {
+            "calls": "id, started_at, ended_at, duration_seconds",
+            "call_participations": "id, call_id, call_ended_at, joined_at, left_at, user_email",
+        }
+        placeholders = ", ".join([self._placeholder] * len(values))
+        self._connection.execute(
+            f'INSERT INTO "tuple".{table} ({columns[table]}) VALUES ({placeholders})',  # noqa: S608
+            values,
+        )
+
+
+@pytest.fixture(
+    params=[
+        "duckdb",
+        # The group of those that load this schema into this server: nobody waits for a lock.
+        pytest.param("postgres", marks=[pytest.mark.slow, pytest.mark.xdist_group("meltano")]),
+    ],
+)
+def warehouse(request: pytest.FixtureRequest) -> Iterator[Warehouse]:
+    """An empty warehouse, which leaves nothing behind."""
+    if request.param == "duckdb":
+        with duckdb.connect() as connection:
+            yield Warehouse(connection, integer="hugeint", extra="", placeholder="?")
+        return
+    with psycopg.connect(request.getfixturevalue("postgres")) as connection:
+        # Undone at the end, as all the rest.
+        connection.execute('DROP SCHEMA IF EXISTS "tuple" CASCADE')
+        yield Warehouse(
+            connection,
+            integer="bigint",
+            extra=", _sdc_extracted_at timestamp, _sdc_sequence bigint",
+            placeholder="%s",
+        )
+        connection.rollback()
+
+
+def test_every_query_is_tested() -> None:
+    assert sorted(path.stem for path in QUERIES.glob("*.sql")) == sorted(COLUMNS)
+
+
+@pytest.mark.parametrize("query", COLUMNS)
+def test_without_calls_there_are_columns_and_no_rows(warehouse: Warehouse, query: str) -> None:
+    assert warehouse.ask(query) == []
+    assert warehouse.columns(query) == COLUMNS[query]
+
+
+class TestHoursPaired:
+    query = "hours_paired_per_person_and_week"
+
+    def test_only_time_with_somebody_else_counts(self, warehouse: Warehouse) -> None:
+        warehouse.load(monday_call(90, (A, 0, 60), (B, 30, 90)))
+
+        assert warehouse.ask(self.query) == [
+            (A, MONDAY, Decimal("0.50")),
+            (B, MONDAY, Decimal("0.50")),
+        ]
+
+    def test_the_time_between_leaving_and_rejoining_does_not_count(
+        self,
+        warehouse: Warehouse,
+    ) -> None:
+        warehouse.load(monday_call(120, (A, 0, 30), (A, 60, 120), (B, 0, 120)))
+
+        assert warehouse.ask(self.query) == [
+            (A, MONDAY, Decimal("1.50")),
+            (B, MONDAY, Decimal("1.50")),
+        ]
+
+    def test_overlapping_stays_of_a_person_count_once(self, warehouse: Warehouse) -> None:
+        stays = ((A, 0, 60), (A, 10, 20), (A, 30, 90), (A, 30, 90), (B, 0, 120), (B, 45, 90))
+        warehouse.load(monday_call(120, *stays))
+
+        assert warehouse.ask(self.query) == [
+            (A, MONDAY, Decimal("1.50")),
+            (B, MONDAY, Decimal("1.50")),
+        ]
+
+    def test_time_with_two_others_counts_once(self, warehouse: Warehouse) -> None:
+        warehouse.load(monday_call(180, (A, 0, 180), (B, 0, 60), (C, 30, 120)))
+
+        assert warehouse.ask(self.query) == [
+            (A, MONDAY, Decimal("2.00")),
+            (C, MONDAY, Decimal("1.50")),
+            (B, MONDAY, Decimal("1.00")),
+        ]
+
+    def test_time_in_two_calls_at_once_counts_once(self, warehouse: Warehouse) -> None:
+        warehouse.load(
+            monday_call(60, (A, 0, 60), (B, 0, 60)),
+            monday_call(90, (A, 30, 90), (C, 30, 90)),
+        )
+
+        assert warehouse.ask(self.query) == [
+            (A, MONDAY, Decimal("1.50")),
+            (B, MONDAY, Decimal("1.00")),
+            (C, MONDAY, Decimal("1.00")),
+        ]
+
+    def test_who_never_left_stayed_until_the_call_ended(self, warehouse: Warehouse) -> None:
+        warehouse.load(monday_call(60, (A, 0, None), (B, 15, None)))
+
+        assert warehouse.ask(self.query) == [
+            (A, MONDAY, Decimal("0.75")),
+            (B, MONDAY, Decimal("0.75")),
+        ]
+
+    def test_a_deleted_account_is_company_but_not_a_person(self, warehouse: Warehouse) -> None:
+        warehouse.load(
+            monday_call(60, (A, 0, 60), (DELETED, 0, 45)),
+            monday_call(60, (DELETED, 0, 60), (DELETED, 0, 60)),
+        )
+
+        assert warehouse.ask(self.query) == [(A, MONDAY, Decimal("0.75"))]
+
+    @without_company
+    def test_a_week_without_company_is_left_out(
+        self,
+        warehouse: Warehouse,
+        calls: tuple[Call, ...],
+    ) -> None:
+        warehouse.load(call("2026-02-23 09:00", 15, (A, 0, 15), (B, 0, 15)), *calls)
+
+        assert warehouse.ask(self.query) == [
+            (A, date(2026, 2, 23), Decimal("0.25")),
+            (B, date(2026, 2, 23), Decimal("0.25")),
+        ]
+
+    def test_time_belongs_to_the_week_that_it_began_in(self, warehouse: Warehouse) -> None:
+        sunday, next_monday = date(2026, 3, 8), date(2026, 3, 9)
+        warehouse.load(
+            call(f"{MONDAY} 00:00", 30, (A, 0, 30), (B, 0, 30)),
+            call(f"{sunday} 23:00", 120, (A, 30, 120), (B, 0, 120), (C, 75, 120)),
+        )
+
+        assert warehouse.ask(self.query) == [
+            (C, next_monday, Decimal("0.75")),
+            (A, MONDAY, Decimal("2.00")),
+            (B, MONDAY, Decimal("2.00")),
+        ]
+
+
+class TestWhoPairsWithWhom:
+    query = "who_pairs_with_whom"
+
+    def test_minutes_and_calls_of_a_pair_add_up(self, warehouse: Warehouse) -> None:
+        warehouse.load(
+            monday_call(60, (A, 0, 60), (B, 15, 60)),
+            call("2026-03-03 09:00", 30, (B, 0, 30), (A, 0.5, 30)),
+            call("2026-03-04 09:00", 30, (C, 0, 30), (A, 0, 10)),
+        )
+
+        assert warehouse.ask(self.query) == [
+            (A, B, 2, Decimal("74.5")),
+            (A, C, 1, Decimal("10.0")),
+        ]
+
+    def test_a_rejoin_is_no_other_call_and_its_pause_does_not_count(
+        self,
+        warehouse: Warehouse,
+    ) -> None:
+        warehouse.load(monday_call(60, (A, 0, 20), (A, 30, 60), (B, 0, 60)))
+
+        assert warehouse.ask(self.query) == [(A, B, 1, Decimal("50.0"))]
+
+    def test_overlapping_stays_of_a_person_count_once(self, warehouse: Warehouse) -> None:
+        stays = ((A, 0, 60), (A, 10, 20), (A, 30, 60), (B, 0, 40), (B, 30, 50))
+        warehouse.load(monday_call(60, *stays))
+
+        assert warehouse.ask(self.query) == [(A, B, 1, Decimal("50.0"))]
+
+    def test_two_calls_at_once_are_two_calls_in_the_same_minutes(
+        self,
+        warehouse: Warehouse,
+    ) -> None:
+        warehouse.load(
+            monday_call(60, (A, 0, 60), (B, 0, 60)),
+            monday_call(60, (A, 20, 40), (B, 20, 40)),
+        )
+
+        assert warehouse.ask(self.query) == [(A, B, 2, Decimal("60.0"))]
+
+    def test_every_two_of_a_group_are_a_pair(self, warehouse: Warehouse) -> None:
+        warehouse.load(monday_call(60, (C, 0, 60), (A, 0, 40), (B, 10, 60)))
+
+        assert warehouse.ask(self.query) == [
+            (B, C, 1, Decimal("50.0")),
+            (A, C, 1, Decimal("40.0")),
+            (A, B, 1, Decimal("30.0")),
+        ]
+
+    def test_who_never_left_stayed_until_the_call_ended(self, warehouse: Warehouse) -> None:
+        warehouse.load(monday_call(60, (A, 0, None), (B, 15, None)))
+
+        assert warehouse.ask(self.query) == [(A, B, 1, Decimal("45.0"))]
+
+    def test_deleted_accounts_are_left_out(self, warehouse: Warehouse) -> None:
+        warehouse.load(monday_call(60, (A, 0, 60), (DELETED, 0, 60), (DELETED, 0, 60)))
+
+        assert warehouse.ask(self.query) == []
+
+    @without_company
+    def test_there_is_no_pair(self, warehouse: Warehouse, calls: tuple[Call, ...]) -> None:
+        warehouse.load(*calls)
+
+        assert warehouse.ask(self.query) == []
+
+
+class TestNotPairedForTwoWeeks:
+    query = "not_paired_for_two_weeks"
+
+    newest_call = call("2026-03-16 09:30", 30)
+    """Nobody is recorded in it, and it ends exactly two weeks after a call on Monday at 10."""
+
+    def test_exactly_14_days_are_not_over_14_days(self, warehouse: Warehouse) -> None:
+        warehouse.load(
+            monday_call(60, (A, 0, 60), (B, 0, 60)),
+            monday_call(60, (C, 0, 60 - MILLISECOND), (D, 0, 60)),
+            self.newest_call,
+        )
+
+        assert warehouse.ask(self.query) == [(C, MONDAY), (D, MONDAY)]
+
+    def test_the_last_time_counts_and_the_latest_comes_first(self, warehouse: Warehouse) -> None:
+        warehouse.load(
+            call("2026-02-09 09:00", 60, (C, 0, 60), (D, 0, 60)),
+            call("2026-02-16 09:00", 60, (A, 0, 60), (B, 0, 60), (C, 0, 60)),
+            call("2026-03-13 09:00", 60, (A, 0, 60), (DELETED, 0, 60)),
+            self.newest_call,
+        )
+
+        assert warehouse.ask(self.query) == [
+            (B, date(2026, 2, 16)),
+            (C, date(2026, 2, 16)),
+            (D, date(2026, 2, 9)),
+        ]
+
+    @without_company
+    def test_calls_without_company_change_nothing(
+        self,
+        warehouse: Warehouse,
+        calls: tuple[Call, ...],
+    ) -> None:
+        warehouse.load(
+            call("2026-02-09 09:00", 60, (A, 0, 60), (B, 0, 60)),
+            call("2026-02-16 09:00", 60, (DELETED, 0, 60)),
+            *calls,
+            call("2026-03-18 09:00", 60),
+        )
+
+        assert warehouse.ask(self.query) == [(A, date(2026, 2, 9)), (B, date(2026, 2, 9))]
+
+    def test_time_alone_does_not_count(self, warehouse: Warehouse) -> None:
+        warehouse.load(
+            call("2026-02-09 09:00", 30 * MINUTES_A_DAY, (A, 0, None), (B, 0, 60), (B, 30, 90)),
+            self.newest_call,
+        )
+
+        assert warehouse.ask(self.query) == [(A, date(2026, 2, 9)), (B, date(2026, 2, 9))]
+
+    def test_who_never_left_stayed_until_the_call_ended(self, warehouse: Warehouse) -> None:
+        warehouse.load(monday_call(60, (A, 0, None), (B, 0, None)), self.newest_call)
+
+        assert warehouse.ask(self.query) == []
+
+    def test_who_was_always_alone_is_named_without_a_date_two_weeks_on(
+        self,
+        warehouse: Warehouse,
+    ) -> None:
+        warehouse.load(
+            call("2026-03-02 09:59", 60, (A, 0, 60)),
+            call("2026-03-14 09:59", 60, (A, 0, 60)),
+            call("2026-03-02 10:00", 60, (B, 0, 60)),
+            call("2026-02-02 10:00", 60, (C, 0, 60), (D, 0, 60)),
+            self.newest_call,
+        )
+
+        assert warehouse.ask(self.query) == [
+            (C, date(2026, 2, 2)),
+            (D, date(2026, 2, 2)),
+            (A, None),
+        ]
+
+
+class TestShareOfCallsBySize:
+    query = "share_of_calls_by_size"
+
+    def test_people_are_counted_however_often_they_join(self, warehouse: Warehouse) -> None:
+        warehouse.load(
+            monday_call(60),
+            monday_call(60, (A, 0, 60)),
+            monday_call(60, (A, 0, 30), (A, 20, 60)),
+            monday_call(60, (A, 0, 60), (B, 0, None)),
+            monday_call(60, (A, 0, 30), (A, 20, 60), (B, 0, 60)),
+            monday_call(60, (A, 0, 60), (B, 0, 60), (C, 0, 60)),
+            monday_call(60, (A, 0, 60), (B, 0, 60), (C, 0, 60), (D, 0, 60), (D, 0, 60)),
+        )
+
+        assert warehouse.ask(self.query) == [
+            ("0 (unknown)", 1, Decimal("14.29")),
+            ("1 (solo)", 2, Decimal("28.57")),
+            ("2 (pair)", 2, Decimal("28.57")),
+            ("3+ (group)", 2, Decimal("28.57")),
+        ]
+
+    def test_the_deleted_accounts_of_a_call_count_as_one(self, warehouse: Warehouse) -> None:
+        warehouse.load(
+            monday_call(60, (DELETED, 0, 60)),
+            monday_call(60, (DELETED, 0, 60), (DELETED, 0, 60), (A, 0, 60)),
+            monday_call(60, (DELETED, 0, 60), (A, 0, 60), (B, 0, 60)),
+            monday_call(60, (DELETED, 0, 60), (DELETED, 0, 60)),
+        )
+
+        assert warehouse.ask(self.query) == [
+            ("1 (solo)", 2, Decimal("50.00")),
+            ("2 (pair)", 1, Decimal("25.00")),
+            ("3+ (group)", 1, Decimal("25.00")),
+        ]
+
+
+class TestFirstPairingOfNewcomers:
+    query = "first_pairing_of_newcomers"
+
+    first_call = monday_call(60, (A, 0, 60), (B, 0, 60))
+
+    def test_who_comes_after_exactly_30_days_is_no_newcomer(self, warehouse: Warehouse) -> None:
+        warehouse.load(
+            self.first_call,
+            call("2026-04-01 09:00", 60, (C, 0, 60), (D, MILLISECOND, 60)),
+        )
+
+        april = date(2026, 4, 1)
+        assert warehouse.ask(self.query) == [(D, april, april, C, 0)]
+
+    def test_the_data_begins_with_its_first_call_even_if_that_is_empty(
+        self,
+        warehouse: Warehouse,
+    ) -> None:
+        warehouse.load(call("2026-02-16 09:00", 60), monday_call(60, (A, 0, 60), (B, 0, 60)))
+        assert warehouse.ask(self.query) == []
+
+        warehouse.load(call("2026-01-16 09:00", 60))
+        assert [row[0] for row in warehouse.ask(self.query)] == [A, B]
+
+    def test_calls_alone_come_before_the_first_pairing(self, warehouse: Warehouse) -> None:
+        warehouse.load(
+            self.first_call,
+            call("2026-05-04 09:00", 60, (C, 0, 60)),
+            call("2026-05-05 09:00", 60, (C, 0, 30), (C, 20, 40), (A, 40, 60)),
+            call("2026-05-09 09:00", 60, (C, 0, 60), (A, 0, 60)),
+            call("2026-05-08 09:00", 60, (C, 0, 60), (B, 0, 60)),
+            call("2026-05-08 09:00", 60, (C, 0, 60), (D, 0, 60)),
+            call("2026-04-01 09:00", 60, (D, 0, 60)),
+        )
+
+        assert warehouse.ask(self.query) == [(C, date(2026, 5, 4), date(2026, 5, 8), B, 4)]
+
+    def test_all_whom_they_met_in_the_first_call_are_named_once(
+        self,
+        warehouse: Warehouse,
+    ) -> None:
+        group = ((C, 0, 50), (B, 20, 30), (B, 40, None), (A, 10, 60), (DELETED, 4, 60), (D, 50, 60))
+        warehouse.load(self.first_call, call("2026-05-04 23:55", 60, *group))
+
+        day, next_day = date(2026, 5, 4), date(2026, 5, 5)
+        assert warehouse.ask(self.query) == [
+            (C, day, day, f"(deleted account), {A}, {B}", 0),
+            (D, next_day, next_day, f"(deleted account), {A}, {B}", 0),
+        ]
+
+    def test_who_never_left_stayed_until_somebody_came(self, warehouse: Warehouse) -> None:
+        warehouse.load(
+            self.first_call,
+            call("2026-05-04 23:30", 60, (C, 0, None), (A, 59, 60)),
+        )
+
+        assert warehouse.ask(self.query) == [(C, date(2026, 5, 4), date(2026, 5, 5), A, 1)]
+
+    def test_who_has_not_paired_yet_is_named_without_a_date(self, warehouse: Warehouse) -> None:
+        warehouse.load(
+            self.first_call,
+            call("2026-05-05 09:00", 60, (DELETED, 0, 60), (DELETED, 0, 60)),
+            call("2026-05-06 09:00", 60, (D, 0, 60), (A, 30, 30)),
+            call("2026-05-06 09:00", 60, (B, 0, 60)),
+            call("2026-05-07 09:00", 60, (C, 20, 40), (A, 0, 20), (B, 40, 60)),
+        )
+
+        assert warehouse.ask(self.query) == [
+            (D, date(2026, 5, 6), None, None, None),
+            (C, date(2026, 5, 7), None, None, None),
+        ]
