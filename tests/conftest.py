@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_tuple.sandbox import CallLog, Sandbox
+from tests.fork_server import ForkServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,17 +31,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 FIRST_END = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-TIME_FLIES = """
-import time
-now = time.monotonic
-waited = 0.0
-def sleep(seconds):
-    global waited
-    waited += seconds
-time.sleep, time.monotonic = sleep, lambda: now() + waited
-from tap_tuple.tap import TapTuple
-TapTuple.cli()
-"""
+COMMAND_WORDS = len(("python", "-m", "tap_tuple"))
 NOBODY = "nobody"
 HISTORIES_SEED = "TAP_TUPLE_HISTORIES_SEED"
 
@@ -153,9 +144,10 @@ class Run:
 class TapCommand:
     """The tap's command line, run as a process of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, server: ForkServer) -> None:
         """Keep configuration, state and catalog in a folder."""
         self._folder = folder
+        self._server = server
 
     def __call__(
         self,
@@ -168,17 +160,13 @@ class TapCommand:
     ) -> Run:
         """Run the tap to its end, with waits that take no time if `time_flies`."""
         command = self.command(*arguments, config=config, state=state, catalog=catalog)
-        if time_flies:
-            command[1:3] = ["-c", TIME_FLIES]
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=self._folder,
-            env=clean_environment() | (env or {}),
+        done = self._server.run(
+            command[COMMAND_WORDS:],
+            folder=self._folder,
+            environment=clean_environment() | (env or {}),
+            time_flies=time_flies,
         )
-        return Run(done.returncode, done.stdout, done.stderr)
+        return Run(*done)
 
     def command(
         self,
@@ -187,7 +175,7 @@ class TapCommand:
         state: dict[str, Any] | None = None,
         catalog: dict[str, Any] | None = None,
     ) -> list[str]:
-        """Return the command to run."""
+        """Return the command, for a process of one's own."""
         command = [sys.executable, "-m", "tap_tuple", *arguments]
         files = {"config": config, "state": state, "catalog": catalog}
         for option, value in files.items():
@@ -215,10 +203,18 @@ def clean_environment() -> dict[str, str]:
     }
 
 
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """What runs the tap's command line without a wait for its imports."""
+    server = ForkServer()
+    yield server
+    server.stop()
+
+
 @pytest.fixture
-def tap(tmp_path: Path) -> TapCommand:
+def tap(tmp_path: Path, fork_server: ForkServer) -> TapCommand:
     """The tap's command line."""
-    return TapCommand(tmp_path)
+    return TapCommand(tmp_path, fork_server)
 
 
 @pytest.fixture

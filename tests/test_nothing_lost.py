@@ -118,6 +118,14 @@ def test_bookmarks_never_move_back_while_a_lookback_reads_older_calls(
     assert run.ids("calls") == list(range(20, 91))
 
 
+def test_rows_of_a_lookback_alone_are_written(tap: TapCommand, serve: Serve) -> None:
+    """No STATE takes them along, because no bookmark moves."""
+    run = tap(config=config_for(serve(make_calls(3))), state=state_of(minute(5), minute(5)))
+
+    assert run.ids("calls") == [1, 2, 3]
+    assert len(run.ids("call_participations")) == 6
+
+
 def test_timestamps_of_any_width_and_offset_are_in_order(tap: TapCommand, serve: Serve) -> None:
     ends = [
         "2026-03-02T09:00:00Z",

@@ -1,0 +1,117 @@
+"""Runs the tap's command line quickly: a process that has imported it forks for each run.
+
+To import the SDK takes most of a second, and the tests run the command line hundreds of times. Each
+run is a process of its own all the same, with its own arguments, environment and output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import traceback
+from typing import TYPE_CHECKING, Any, NoReturn
+from unittest.mock import patch
+
+from tap_tuple.tap import TapTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class ForkServer:
+    """A process that forks for each run."""
+
+    def __init__(self) -> None:
+        """Start it; the tap is imported once."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.fork_server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(
+        self,
+        arguments: list[str],
+        *,
+        folder: Path,
+        environment: dict[str, str],
+        time_flies: bool,
+    ) -> tuple[int, str, str]:
+        """Run the command line to its end.
+
+        Returns:
+            The exit code, standard output and standard error.
+        """
+        stdout, stderr = folder / "stdout.txt", folder / "stderr.txt"
+        request = {
+            "arguments": arguments,
+            "folder": str(folder),
+            "environment": environment,
+            "stdout": str(stdout),
+            "stderr": str(stderr),
+            "time_flies": time_flies,
+        }
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(f"{json.dumps(request)}\n")
+        self._process.stdin.flush()
+        returncode = int(self._process.stdout.readline())
+        return returncode, stdout.read_text("utf-8"), stderr.read_text("utf-8")
+
+    def stop(self) -> None:
+        """End the process."""
+        with self._process as process:
+            assert process.stdin
+            process.stdin.close()
+
+
+def serve() -> None:
+    """Fork for each request on standard input, and answer with the exit code."""
+    for line in sys.stdin:
+        request = json.loads(line)
+        child = os.fork()
+        if not child:
+            _run(request)
+        _, status = os.waitpid(child, 0)
+        os.write(sys.stdout.fileno(), f"{os.waitstatus_to_exitcode(status)}\n".encode())
+
+
+def _run(request: dict[str, Any]) -> NoReturn:
+    """Be the command line."""
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    for number, name in ((0, os.devnull), (1, request["stdout"]), (2, request["stderr"])):
+        flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        os.dup2(os.open(name, flags), number)
+    if request["time_flies"]:
+        _let_time_fly()
+    returncode = 1
+    try:
+        TapTuple.cli(request["arguments"])
+    except SystemExit as ended:
+        returncode = ended.code if isinstance(ended.code, int) else bool(ended.code)
+    except BaseException:  # noqa: BLE001 - as the interpreter does it
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(returncode)
+
+
+def _let_time_fly() -> None:
+    """Let waits take no time, but the clock go on by them."""
+    monotonic, waited = time.monotonic, [0.0]
+    patch.multiple(
+        time,
+        sleep=waited.append,
+        monotonic=lambda: monotonic() + sum(waited),
+    ).start()
+
+
+if __name__ == "__main__":
+    serve()
