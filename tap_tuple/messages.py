@@ -47,6 +47,10 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
             TargetGoneError: If nobody reads any more.
         """
         if isinstance(message, SchemaMessage):
+            # A stream map may have taken the column of the bookmark away.
+            columns = message.schema["properties"]
+            known = [name for name in message.bookmark_properties or () if name in columns]
+            message.bookmark_properties = known or None
             if self._schemas.get(message.stream) == message:
                 return
             self._schemas[message.stream] = message

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import typing as th
 from singer_sdk.helpers.conform import TypeConformanceLevel
+from singer_sdk.mapper import RemoveRecordTransform
 from typing_extensions import override
 
 from tap_tuple.bookmarks import BookmarkedStream
@@ -130,6 +131,11 @@ class Calls(PagewiseStream, TupleStream):
             self.logger.info("Nothing to read from %s.", self.window)
             return
         self.logger.info("Reading calls that ended from %s.", self.window)
+        if self.child_streams and isinstance(self.stream_maps[0], RemoveRecordTransform):
+            self.logger.warning(
+                "A stream map drops calls, and all participations with them. To leave out the "
+                "stream alone, deselect it.",
+            )
         yield from super().get_records(context)
 
     @override
