@@ -1,0 +1,319 @@
+"""The loaders that the tap is tested with: how to get each, set it, and read what it wrote."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import shlex
+import sys
+import tempfile
+from abc import ABC, abstractmethod
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
+
+import duckdb
+import psycopg
+from ruamel.yaml import YAML
+from typing_extensions import override
+
+from tests.conftest import ROOT
+from tests.loaders import strict_target
+from tests.loaders.environments import install
+from tests.loaders.odd_calls import as_values
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from tests.loaders.odd_calls import Row, Rows
+
+COLUMNS = {
+    "calls": ("id", "started_at", "ended_at", "duration_seconds"),
+    "call_participations": (
+        "id",
+        "call_id",
+        "call_ended_at",
+        "joined_at",
+        "left_at",
+        "user_email",
+    ),
+}
+
+BATCH_SIZE_ROWS = 150
+"""So small that loaders write in the middle of a run too."""
+
+_PLUGINS = {
+    plugin["name"]: plugin
+    for plugin in YAML(typ="safe").load(ROOT / "meltano.yml")["plugins"]["loaders"]
+}
+"""The loaders that this project's Meltano knows: what it says of them is tested here."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a test lets a loader write."""
+
+    folder: Path
+    schema: str
+    """The schema of its tables, where it writes to a database."""
+    postgres: str
+    """The URL of the PostgreSQL, for a loader that needs one."""
+
+
+class Loader(ABC):
+    """A loader, and what is known of it."""
+
+    name: ClassVar[str]
+    """As README's table and the tests have it."""
+
+    requirements: ClassVar[tuple[str, ...]]
+    """What pip is to install."""
+
+    executable: ClassVar[str]
+
+    env: ClassVar[Mapping[str, str]] = {}
+    """What it has to find in the environment."""
+
+    pythons: ClassVar[tuple[str, ...]] = ("3.11", "3.12", "3.13")
+    """The versions of Python that it was seen to work with."""
+
+    appends: ClassVar[bool] = False
+    """Whether it adds a row that is read again to the one it has, instead of updating that."""
+
+    uses_postgres: ClassVar[bool] = False
+
+    advice: ClassVar[str] = "nothing"
+    """What to set, and why, in Markdown."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Return the settings of one run."""
+
+    @abstractmethod
+    def rows(self) -> Rows:
+        """Read all that was written, by stream."""
+
+    def command(self) -> list[str]:
+        """Return the command of one run."""
+        config = self.place.folder / "loader.json"
+        config.write_text(json.dumps(self.settings()))
+        return [str(install(self.requirements) / self.executable), "--config", str(config)]
+
+
+class TargetPostgres(Loader):
+    name = "target-postgres"
+    requirements = tuple(shlex.split(_PLUGINS["target-postgres"]["pip_url"]))
+    executable = "target-postgres"
+    env = _PLUGINS["target-postgres"]["env"]
+    uses_postgres = True
+    advice = "`use_copy: true`: it is faster, and leaves timestamps as they are"
+
+    @override
+    def settings(self) -> dict[str, Any]:
+        config: dict[str, Any] = _PLUGINS["target-postgres"]["config"]
+        return config | {
+            "sqlalchemy_url": self.place.postgres.replace("://", "+psycopg://"),
+            "default_target_schema": self.place.schema,
+            "batch_size_rows": BATCH_SIZE_ROWS,
+        }
+
+    @override
+    def rows(self) -> Rows:
+        with psycopg.connect(self.place.postgres) as database:
+            return _tables(lambda query: database.execute(query.encode()), self.place.schema)
+
+
+class TargetPostgresInserting(TargetPostgres):
+    name = "target-postgres without COPY"
+    advice = (
+        "`PGTZ=UTC` in the environment: otherwise it shifts timestamps to the time zone of the "
+        "server"
+    )
+
+    @override
+    def settings(self) -> dict[str, Any]:
+        return super().settings() | {"use_copy": False}
+
+
+class PipelinewiseTargetPostgres(TargetPostgres):
+    name = "pipelinewise-target-postgres"
+    requirements = ("pipelinewise-target-postgres==2.1.2",)
+    env: ClassVar[Mapping[str, str]] = {}
+    # For 3.12 its driver has to be compiled, which the tests cannot count on.
+    pythons = ("3.11",)
+    advice = (
+        "a password, even if the server asks for none; for Python 3.12, PostgreSQL's headers and "
+        "a C compiler"
+    )
+
+    @override
+    def settings(self) -> dict[str, Any]:
+        url = urlsplit(self.place.postgres)
+        return {
+            "host": url.hostname,
+            "port": url.port or 5432,
+            "user": url.username,
+            "password": url.password or "unused",
+            "dbname": url.path.strip("/"),
+            "default_target_schema": self.place.schema,
+            "batch_size_rows": BATCH_SIZE_ROWS,
+        }
+
+
+class TargetDuckDb(Loader):
+    name = "target-duckdb"
+    requirements = tuple(shlex.split(_PLUGINS["target-duckdb"]["pip_url"]))
+    executable = "target-duckdb"
+    advice = "`duckdb<1.3` beside it: with a newer one, it loses the first row of every load"
+
+    @property
+    def _file(self) -> str:
+        return str(self.place.folder / "warehouse.duckdb")
+
+    @override
+    def settings(self) -> dict[str, Any]:
+        config: dict[str, Any] = _PLUGINS["target-duckdb"]["config"]
+        return config | {
+            "filepath": self._file,
+            "default_target_schema": self.place.schema,
+            "batch_size_rows": BATCH_SIZE_ROWS,
+        }
+
+    @override
+    def rows(self) -> Rows:
+        with closing(duckdb.connect(self._file, read_only=True)) as database:
+            return _tables(lambda query: database.execute(query).fetchall(), self.place.schema)
+
+
+class TargetJsonl(Loader):
+    name = "target-jsonl"
+    requirements = ("target-jsonl==0.1.4",)
+    executable = "target-jsonl"
+    appends = True
+
+    @override
+    def settings(self) -> dict[str, Any]:
+        return {"destination_path": str(self.place.folder)}
+
+    @override
+    def rows(self) -> Rows:
+        return _files(self.place.folder, "{}-*.jsonl", _read_jsonl)
+
+
+class TargetCsv(Loader):
+    name = "target-csv"
+    requirements = ("meltanolabs-target-csv==0.5.0",)
+    executable = "target-csv"
+    appends = True
+    advice = (
+        "`file_naming_scheme: '{stream_name}-{timestamp}.csv'`: otherwise each run replaces the "
+        "file, and the rows of the runs before are gone"
+    )
+
+    @override
+    def settings(self) -> dict[str, Any]:
+        return {
+            "output_path": str(self.place.folder),
+            "file_naming_scheme": "{stream_name}-{timestamp}.csv",
+            # A test may run it twice in a second.
+            "timestamp_format": "%Y%m%dT%H%M%S%f",
+        }
+
+    @override
+    def rows(self) -> Rows:
+        return _files(self.place.folder, "{}-*.csv", _read_csv)
+
+
+class TargetSingerJsonl(Loader):
+    name = "target-singer-jsonl"
+    requirements = ("target-singer-jsonl==0.1.0",)
+    executable = "target-singer-jsonl"
+    appends = True
+    advice = "nothing; it names files by the second, and a second run within it would replace them"
+
+    @override
+    def settings(self) -> dict[str, Any]:
+        folder = tempfile.mkdtemp(prefix="run-", dir=self.place.folder)
+        return {"destination": "local", "local": {"folder": folder}}
+
+    @override
+    def rows(self) -> Rows:
+        return _files(self.place.folder, "run-*/{0}/{0}-*.singer.gz", _read_singer)
+
+
+class StrictTarget(Loader):
+    """The tests' own, which stops at whatever the Singer specification does not allow."""
+
+    name = "strict-target"
+    requirements = ()
+    env: ClassVar[Mapping[str, str]] = {"PYTHONPATH": str(ROOT)}
+
+    @override
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    @override
+    def command(self) -> list[str]:
+        module = strict_target.__name__
+        return [sys.executable, "-m", module, "--output", str(self.place.folder)]
+
+    @override
+    def rows(self) -> Rows:
+        stored = strict_target.read_rows(self.place.folder)
+        return {stream: list(map(as_values, stored[stream])) for stream in COLUMNS}
+
+
+PUBLISHED: tuple[type[Loader], ...] = (
+    TargetPostgres,
+    TargetPostgresInserting,
+    PipelinewiseTargetPostgres,
+    TargetDuckDb,
+    TargetJsonl,
+    TargetCsv,
+    TargetSingerJsonl,
+)
+"""The loaders of README's table."""
+
+
+def _tables(query: Callable[[str], Iterable[tuple[Any, ...]]], schema: str) -> Rows:
+    return {
+        table: [
+            as_values(dict(zip(columns, row, strict=True)))
+            for row in query(f'SELECT {", ".join(columns)} FROM "{schema}".{table}')  # noqa: S608
+        ]
+        for table, columns in COLUMNS.items()
+    }
+
+
+def _files(folder: Path, pattern: str, read: Callable[[Path], Iterable[Row]]) -> Rows:
+    return {
+        stream: [
+            as_values({column: row[column] for column in columns})
+            for path in sorted(folder.glob(pattern.format(stream)))
+            for row in read(path)
+        ]
+        for stream, columns in COLUMNS.items()
+    }
+
+
+def _read_jsonl(path: Path) -> Iterable[Row]:
+    with path.open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+def _read_csv(path: Path) -> Iterable[Row]:
+    with path.open(encoding="utf-8", newline="") as file:
+        yield from csv.DictReader(file)
+
+
+def _read_singer(path: Path) -> Iterable[Row]:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for message in map(json.loads, lines):
+            if message["type"] == "RECORD":
+                yield message["record"]

@@ -1,0 +1,31 @@
+"""Renders README's table of the loaders that the tap is tested with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tests.loaders.known_loaders import Loader
+
+HEADINGS = ("Loader", "Packages", "Python", "Rows", "A row read again", "Timestamps", "Set")
+
+
+def render_table(loaders: Iterable[type[Loader]]) -> str:
+    """Render the table in Markdown."""
+    rows = [_cells(loader) for loader in loaders]
+    lines = [HEADINGS, ["---"] * len(HEADINGS), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cells(loader: type[Loader]) -> tuple[str, ...]:
+    return (
+        loader.name,
+        " ".join(f"`{requirement}`" for requirement in loader.requirements),
+        ", ".join(loader.pythons),
+        "all",
+        "is added once more" if loader.appends else "updates the one there",
+        "exact",
+        loader.advice,
+    )

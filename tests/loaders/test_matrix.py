@@ -1,0 +1,168 @@
+"""The tap piped into real loaders: no row is lost, none is there twice, no timestamp is shifted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from tap_tuple.sandbox import CallLog
+from tests.conftest import ROOT, clean_environment, config_for
+from tests.loaders.environments import install
+from tests.loaders.known_loaders import PUBLISHED, Loader, Place, StrictTarget
+from tests.loaders.odd_calls import (
+    LAST_END,
+    LOOKBACK,
+    NEWEST_END,
+    PAGE_SIZE,
+    newer_calls,
+    odd_calls,
+    read_again,
+    rows_of,
+)
+from tests.loaders.readme_table import render_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tap_tuple.sandbox import Sandbox
+    from tests.conftest import TapCommand
+    from tests.loaders.odd_calls import Rows
+
+    Serve = Callable[..., Sandbox]
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+HERE = [loader for loader in PUBLISHED if PYTHON in loader.pythons] + [StrictTarget]
+"""The loaders that there are for this Python."""
+
+
+@pytest.fixture(scope="session")
+def _installed() -> None:
+    """Have all loaders installed side by side before the first one is needed."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(install, {loader.requirements for loader in HERE if loader.requirements}))
+
+
+@pytest.fixture(params=HERE, ids=lambda loader: loader.name.replace(" ", "-"))
+def loader(request: pytest.FixtureRequest, tmp_path: Path, _installed: None) -> Loader:
+    """A loader with an empty place to write to."""
+    kind: type[Loader] = request.param
+    schema = "matrix_" + kind.name.translate(str.maketrans("- ", "__"))
+    postgres = ""
+    if kind.uses_postgres:
+        postgres = request.getfixturevalue("postgres")
+        with psycopg.connect(postgres, autocommit=True) as database:
+            database.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE'.encode())
+    folder = tmp_path / "loader"
+    folder.mkdir()
+    return kind(Place(folder, schema, postgres))
+
+
+def load(tap_command: list[str], loader: Loader) -> dict[str, Any]:
+    """Pipe the tap into a loader.
+
+    Returns:
+        The last state that the loader printed.
+    """
+    folder = loader.place.folder
+    with (
+        (folder / "tap.log").open("w+") as tap_log,
+        (folder / "loader.log").open("w+") as loader_log,
+    ):
+        with subprocess.Popen(
+            tap_command,
+            stdout=subprocess.PIPE,
+            stderr=tap_log,
+            env=clean_environment(),
+            cwd=folder,
+        ) as reader:
+            writer = subprocess.run(
+                loader.command(),
+                stdin=reader.stdout,
+                stdout=subprocess.PIPE,
+                stderr=loader_log,
+                env=clean_environment() | dict(loader.env),
+                cwd=folder,
+                check=False,
+            )
+        assert writer.returncode == 0, _end_of(loader_log)
+        assert reader.returncode == 0, _end_of(tap_log)
+    state: dict[str, Any] = json.loads(writer.stdout.splitlines()[-1])
+    return state
+
+
+def _end_of(log: Any) -> str:
+    log.seek(0)
+    return str(log.read()[-4000:])
+
+
+def ordered(rows: Rows) -> dict[str, list[tuple[Any, ...]]]:
+    """Return rows in an order of their own, each as its values."""
+    return {
+        stream: sorted((tuple(row.values()) for row in of_stream), key=repr)
+        for stream, of_stream in rows.items()
+    }
+
+
+def together(*parts: Rows) -> Rows:
+    """Return the rows of several parts as one."""
+    return {stream: [row for part in parts for row in part[stream]] for stream in parts[0]}
+
+
+def bookmarks(state: dict[str, Any]) -> dict[str, datetime]:
+    """Read a state's bookmarks."""
+    return {
+        stream: datetime.fromisoformat(bookmark["replication_key_value"])
+        for stream, bookmark in state["bookmarks"].items()
+    }
+
+
+@pytest.mark.slow
+def test_two_runs_bring_every_row_as_it_is(
+    tap: TapCommand,
+    serve: Serve,
+    loader: Loader,
+) -> None:
+    calls, newer = odd_calls(), newer_calls()
+    log = CallLog(calls)
+    sandbox = serve(log)
+    config = config_for(sandbox, page_size=PAGE_SIZE)
+
+    state = load(tap.command(config=config), loader)
+
+    assert len(sandbox.requests) > 3
+    first = rows_of(list(log.calls(LAST_END)))
+    stored = loader.rows()
+    for stream, rows in stored.items():
+        # Some loaders take the first row for a header.
+        assert first[stream][0]["id"] in {row["id"] for row in rows}, f"{stream}: no first row"
+    assert ordered(stored) == ordered(first)
+    assert bookmarks(state) == dict.fromkeys(first, LAST_END)
+
+    sandbox.requests.clear()
+    for call in newer:
+        log.add(call)
+    state = load(tap.command(config=config, state=state), loader)
+
+    since = datetime.fromisoformat(sandbox.requests[0].query["since"])
+    assert since == LAST_END - LOOKBACK
+    parts = [first, rows_of(newer)]
+    if loader.appends:
+        parts.append(rows_of(read_again(calls)))
+    assert ordered(loader.rows()) == ordered(together(*parts))
+    assert bookmarks(state) == dict.fromkeys(first, NEWEST_END)
+
+
+def test_readme_has_the_table_of_the_loaders_tested_here() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    _, _, rest = readme.partition("<!-- loaders -->\n")
+    table, _, _ = rest.partition("<!-- /loaders -->")
+
+    assert table.strip() == render_table(PUBLISHED)

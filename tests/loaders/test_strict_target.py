@@ -1,0 +1,314 @@
+"""The strict target itself: each rule is broken once, and what is right is stored."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from io import BytesIO
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.loaders.strict_target import DATABASE, is_rfc_3339, main, read_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Take = Callable[[bytes], tuple[int, str, str]]
+
+CANARY = "canary@lumen.example"
+KEY = {"type": ["integer"]}
+TIME = {"type": ["string", "null"], "format": "date-time"}
+TEXT = {"type": ["string", "null"]}
+PROPERTIES = {"id": KEY, "at": TIME, "email": TEXT}
+
+
+def line(**message: Any) -> bytes:
+    return json.dumps(message).encode() + b"\n"
+
+
+def schema_line(**changes: Any) -> bytes:
+    """Return a SCHEMA with some of its fields changed, or left out where they are None."""
+    message = {
+        "stream": "calls",
+        "schema": {"type": "object", "properties": PROPERTIES, "required": ["id"]},
+        "key_properties": ["id"],
+        "bookmark_properties": ["at"],
+    } | changes
+    return line(type="SCHEMA", **{name: each for name, each in message.items() if each is not None})
+
+
+def record_line(stream: str = "calls", **record: Any) -> bytes:
+    return line(type="RECORD", stream=stream, record=record)
+
+
+def state_line(**bookmarks: Any) -> bytes:
+    return line(type="STATE", value={"bookmarks": bookmarks})
+
+
+SCHEMA = schema_line()
+RECORD = record_line(id=1, at="2026-03-02T09:00:00.123456Z", email=CANARY)
+STATE = state_line(calls={"replication_key": "at", "replication_key_value": "2026-03-02"})
+
+BROKEN = {
+    "an empty line": (b"\n", "the line is not JSON"),
+    "a line of text": (b"canary@lumen.example\n", "the line is not JSON"),
+    "half a line": (RECORD[:40] + b"\n", "the line is not JSON"),
+    "two messages on a line": (RECORD[:-1] + RECORD, "the line is not JSON"),
+    "a byte that is no UTF-8": (RECORD.replace(b"canary", b"\xff"), "the line is not JSON"),
+    "a number that JSON has not": (record_line(id=1, at=float("nan")), "the line is not JSON"),
+    "a name repeated": (RECORD.replace(b'"at"', b'"id"'), "the line is not JSON"),
+    "a deep nest": (b"[" * 100_000 + b"\n", "the line is not JSON"),
+    "an array": (b'["canary@lumen.example"]\n', "the line is no JSON object"),
+    "no type": (line(stream="calls"), "the type is none of SCHEMA, RECORD and STATE"),
+    "BATCH": (
+        line(type="BATCH", stream="calls", manifest=[CANARY]),
+        "the type is none of SCHEMA, RECORD and STATE",
+    ),
+    "ACTIVATE_VERSION": (
+        line(type="ACTIVATE_VERSION", stream="calls", version=1),
+        "the type is none of SCHEMA, RECORD and STATE",
+    ),
+    "a RECORD of no stream": (line(type="RECORD", record={"id": 1}), "RECORD names no stream"),
+    "a RECORD of an unknown stream": (
+        record_line("people", id=1, email=CANARY),
+        "RECORD of 'people' comes before its SCHEMA",
+    ),
+    "a RECORD without a record": (
+        line(type="RECORD", stream="calls"),
+        "RECORD of 'calls' has no object as its record",
+    ),
+    "a RECORD that is a list": (
+        line(type="RECORD", stream="calls", record=[CANARY]),
+        "RECORD of 'calls' has no object as its record",
+    ),
+    "a time_extracted without a zone": (
+        line(type="RECORD", stream="calls", record={"id": 1}, time_extracted="2026-03-02T09:00:00"),
+        "RECORD of 'calls' has a time_extracted that is no RFC 3339 date-time",
+    ),
+    "a time_extracted that is a number": (
+        line(type="RECORD", stream="calls", record={"id": 1}, time_extracted=1),
+        "RECORD of 'calls' has a time_extracted that is no RFC 3339 date-time",
+    ),
+    "a RECORD without its key": (
+        record_line(email=CANARY),
+        "RECORD of 'calls' has no value for its key 'id'",
+    ),
+    "a RECORD whose key is null": (
+        record_line(id=None, email=CANARY),
+        "RECORD of 'calls' has no value for its key 'id'",
+    ),
+    "a RECORD with a new property": (
+        record_line(id=1, name=CANARY),
+        "RECORD of 'calls' has 'name', which its schema has not",
+    ),
+    "a RECORD with a value of another type": (
+        record_line(id=1, email=[CANARY]),
+        "RECORD of 'calls' breaks 'type' (Draft 4) at 'email'",
+    ),
+    "a float that only draft 7 takes for an integer": (
+        record_line(id=1.0, email=CANARY),
+        "RECORD of 'calls' breaks 'type' (Draft 4) at 'id'",
+    ),
+    "a date-time that is an email": (
+        record_line(id=1, at=CANARY),
+        "RECORD of 'calls' breaks 'format' (Draft 4) at 'at'",
+    ),
+    "a SCHEMA again": (SCHEMA, "SCHEMA of 'calls' is repeated"),
+    "a SCHEMA of no stream": (schema_line(stream=""), "SCHEMA names no stream"),
+    "a SCHEMA without a schema": (
+        schema_line(stream="people", schema=None),
+        "SCHEMA of 'people' has no schema with properties",
+    ),
+    "a SCHEMA without properties": (
+        schema_line(stream="people", schema={"type": "object"}),
+        "SCHEMA of 'people' has no schema with properties",
+    ),
+    "a SCHEMA without key_properties": (
+        schema_line(stream="people", key_properties=None),
+        "SCHEMA of 'people' has no list of key_properties",
+    ),
+    "a SCHEMA with no key": (
+        schema_line(stream="people", key_properties=[]),
+        "SCHEMA of 'people' has no list of key_properties",
+    ),
+    "a SCHEMA whose key is text": (
+        schema_line(stream="people", key_properties="id"),
+        "SCHEMA of 'people' has no list of key_properties",
+    ),
+    "a SCHEMA whose key is no property": (
+        schema_line(stream="people", key_properties=["uuid"]),
+        "SCHEMA of 'people' has no property 'uuid', and names it",
+    ),
+    "a SCHEMA whose bookmark is no property": (
+        schema_line(stream="people", bookmark_properties=["since"]),
+        "SCHEMA of 'people' has no property 'since', and names it",
+    ),
+    "a SCHEMA whose bookmark is text": (
+        schema_line(stream="people", bookmark_properties="at"),
+        "SCHEMA of 'people' has bookmark_properties that are no list of names",
+    ),
+    "a SCHEMA of an unknown type": (
+        schema_line(
+            stream="people",
+            schema={"properties": {"id": {"type": "int"}}},
+            bookmark_properties=None,
+        ),
+        "SCHEMA of 'people' is no schema of Draft 4 at 'properties/id/type'",
+    ),
+    "a SCHEMA that only draft 4 takes": (
+        schema_line(
+            stream="people",
+            schema={"properties": {"id": {"maximum": 9, "exclusiveMaximum": True}}},
+            bookmark_properties=None,
+        ),
+        "SCHEMA of 'people' is no schema of Draft 7 at 'properties/id/exclusiveMaximum'",
+    ),
+    "a STATE without a value": (line(type="STATE"), "STATE has no object as its value"),
+    "a STATE that is text": (
+        line(type="STATE", value=CANARY),
+        "STATE has no object as its value",
+    ),
+    "a STATE of a list": (
+        line(type="STATE", value={"bookmarks": [CANARY]}),
+        "STATE has bookmarks that are no object",
+    ),
+    "a bookmark that is text": (
+        state_line(calls=CANARY),
+        "STATE has a bookmark of 'calls' that is no object",
+    ),
+    "a bookmark with a number": (
+        state_line(calls={"page": 2}),
+        "STATE has a 'page' of 'calls' that is no string",
+    ),
+    "a bookmark with null": (
+        state_line(calls={"replication_key_value": None}),
+        "STATE has a 'replication_key_value' of 'calls' that is no string",
+    ),
+    "a bookmark with an object": (
+        state_line(calls={"partitions": {"email": CANARY}}),
+        "STATE has a 'partitions' of 'calls' that is no string",
+    ),
+    "no newline at the end": (RECORD[:-1], "the line has no newline at its end"),
+}
+
+
+@pytest.fixture
+def take(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Take:
+    """Let the target take lines; returns its status, and what it printed."""
+
+    def take(lines: bytes) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=BytesIO(lines)))
+        status = main(["--output", str(tmp_path)])
+        return status, *capsys.readouterr()
+
+    return take
+
+
+@pytest.mark.parametrize(("broken", "rule"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_rule_ends_it_with_a_line_that_holds_no_value(
+    take: Take,
+    tmp_path: Path,
+    broken: bytes,
+    rule: str,
+) -> None:
+    printed = take(SCHEMA + STATE + RECORD + broken)
+
+    assert printed == (1, "", f"line 4: {rule}\n")
+    assert CANARY not in rule
+    assert not (tmp_path / DATABASE).exists()
+
+
+def test_a_record_may_be_wrong_by_draft_7_alone(take: Take) -> None:
+    schema = schema_line(
+        schema={"properties": {"id": {"type": "integer", "const": 2}}},
+        bookmark_properties=None,
+    )
+
+    assert take(schema + record_line(id=2)) == (0, "", "")
+    rule = "RECORD of 'calls' breaks 'const' (Draft 7) at 'id'"
+    assert take(schema + record_line(id=1)) == (1, "", f"line 2: {rule}\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-03-02T09:00:00Z",
+        "2026-03-02t09:00:00.1z",
+        "2026-03-02T09:00:00.123456789+05:30",
+        "2028-02-29T23:59:59-23:59",
+    ],
+)
+def test_rfc_3339_date_times_are_taken(text: str) -> None:
+    assert is_rfc_3339(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "2026-03-02",
+        "2026-03-02T09:00:00",
+        "2026-03-02 09:00:00Z",
+        "2026-03-02T09:00Z",
+        "2026-03-02T09:00:00.Z",
+        "2026-03-02T09:00:00,5Z",
+        "2026-03-02T09:00:00Z\n",
+        "2026-03-02T09:00:00+0530",
+        "2026-03-02T09:00:00+24:00",
+        "2026-03-02T09:00:00+05:60",
+        "2026-03-02T24:00:00Z",
+        "2026-03-02T23:59:60Z",
+        "2026-02-29T09:00:00Z",
+        "2026-W10-1T09:00:00Z",
+        "2026-03-02T09:00:00.１Z",  # noqa: RUF001 - a digit, but not ASCII's
+    ],
+)
+def test_what_only_looks_like_rfc_3339_is_refused(text: str) -> None:
+    assert not is_rfc_3339(text)
+
+
+def test_rows_are_updated_by_key_run_after_run_and_the_last_state_is_printed(
+    take: Take,
+    tmp_path: Path,
+) -> None:
+    other = schema_line(stream="seats", key_properties=["id", "email"])
+    newer = state_line(calls={"replication_key_value": "2026-03-03"})
+    first = SCHEMA + other + RECORD + STATE + record_line("seats", id=1, email="a") + newer
+    second = SCHEMA + other + record_line(id=2) + record_line(id=1, at=None)
+    second += record_line("seats", id=1, email="b") + record_line(id=2, email=None)
+
+    assert take(first) == (0, json.dumps(json.loads(newer)["value"]) + "\n", "")
+    assert take(second) == (0, "", "")
+    assert read_rows(tmp_path) == {
+        "calls": [{"id": 1, "at": None}, {"id": 2, "email": None}],
+        "seats": [{"id": 1, "email": "a"}, {"id": 1, "email": "b"}],
+    }
+
+
+@pytest.mark.parametrize(("lines", "status"), [(SCHEMA + RECORD + STATE, 0), (RECORD, 1)])
+def test_it_runs_as_a_command(tmp_path: Path, lines: bytes, status: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.loaders.strict_target", "--output", str(tmp_path / "new")],
+        input=lines,
+        capture_output=True,
+        check=False,
+        cwd=ROOT,
+    )
+
+    assert done.returncode == status
+    if status:
+        assert done.stderr == b"line 1: RECORD of 'calls' comes before its SCHEMA\n"
+        assert done.stdout == b""
+    else:
+        assert done.stderr == b""
+        assert json.loads(done.stdout) == json.loads(STATE)["value"]
+        assert read_rows(tmp_path / "new") == {"calls": [json.loads(RECORD)["record"]]}

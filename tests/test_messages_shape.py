@@ -1,0 +1,389 @@
+"""What column selection, stream maps and the SDK's other settings make of the messages.
+
+Each run goes through the tap's command line at LOGLEVEL=DEBUG and on into the strict target, which
+takes no message that the Singer specification does not allow. Every email holds the word canary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from tests.conftest import ROOT, Run, config_for, expected_rows, make_calls
+from tests.loaders.strict_target import read_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tap_tuple.sandbox import Sandbox
+    from tap_tuple.sandbox.company import Call
+    from tests.conftest import TapCommand
+
+    Row = dict[str, Any]
+    Rows = dict[str, list[Row]]
+    Extract = Callable[..., "Extracted"]
+
+CANARY = "canary"
+PAGE_SIZE = 3
+LAST_END = "2026-03-02T09:08:00.000Z"
+CATALOG = {
+    stream["tap_stream_id"]: stream
+    for stream in json.loads((ROOT / "tests" / "catalog.json").read_text(encoding="utf-8"))[
+        "streams"
+    ]
+}
+EMAIL_OR_NONE = "{}(user_email) if user_email else None"
+"""How to hash an email that may be null."""
+
+
+class Extracted(NamedTuple):
+    """A run of the tap, and what the strict target stored of it."""
+
+    run: Run
+    rows: Rows
+
+    def schema(self, stream: str) -> dict[str, Any]:
+        """Return the schema of a stream's one SCHEMA message."""
+        (schema,) = (
+            message["schema"]
+            for message in self.run.messages
+            if message["type"] == "SCHEMA" and message["stream"] == stream
+        )
+        return dict(schema)
+
+    def columns(self, stream: str) -> list[str]:
+        """Return the columns that a stream's schema has."""
+        return list(self.schema(stream)["properties"])
+
+
+def canary_calls() -> list[Call]:
+    """Return eight calls, three pages: with two people, with one who is unknown, and with none."""
+    calls = make_calls(8)
+    for call in calls:
+        for seat, participation in enumerate(call["call_participations"]):
+            participation["user"]["email"] = f"{CANARY}{seat}@lumen.example"
+    calls[2]["call_participations"][1]["user"] = None
+    calls[4]["call_participations"] = []
+    return calls
+
+
+def rows_of(calls: list[Call]) -> Rows:
+    """Return the rows that calls are without any setting."""
+    return dict(zip(("calls", "call_participations"), expected_rows(calls), strict=True))
+
+
+WHOLE = rows_of(canary_calls())
+CALLS, PARTICIPATIONS = WHOLE["calls"], WHOLE["call_participations"]
+
+
+def without(rows: list[Row], *columns: str) -> list[Row]:
+    """Return rows without some of their columns."""
+    return [{name: row[name] for name in row if name not in columns} for row in rows]
+
+
+def hashed(rows: list[Row], algorithm: str, salt: str = "") -> list[Row]:
+    """Return participations with their emails hashed."""
+
+    def digest(email: str | None) -> str | None:
+        return email and hashlib.new(algorithm, (salt + email).encode()).hexdigest()
+
+    return [row | {"user_email": digest(row["user_email"])} for row in rows]
+
+
+@pytest.fixture
+def extract(tap: TapCommand, serve: Callable[..., Sandbox], tmp_path: Path) -> Extract:
+    """Run the tap on the canary calls, and pipe what it writes into the strict target."""
+
+    def extract(catalog: dict[str, Any] | None = None, **settings: Any) -> Extracted:
+        run = tap(
+            config=config_for(serve(canary_calls()), page_size=PAGE_SIZE, **settings),
+            catalog=catalog,
+            env={"LOGLEVEL": "DEBUG"},
+        )
+        assert run.returncode == 0, run.errors
+        assert "| DEBUG " in run.stderr
+        assert CANARY not in run.stderr
+        stored = subprocess.run(
+            [sys.executable, "-m", "tests.loaders.strict_target", "--output", str(tmp_path)],
+            input=run.stdout,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+        )
+        assert (stored.returncode, stored.stderr) == (0, "")
+        assert json.loads(stored.stdout) == run.state
+        return Extracted(run, read_rows(tmp_path))
+
+    return extract
+
+
+def bookmarks(run: Run) -> dict[str, str]:
+    """Return the bookmarks of the last state."""
+    return {
+        stream: bookmark["replication_key_value"]
+        for stream, bookmark in run.state["bookmarks"].items()
+    }
+
+
+def test_of_the_columns_only_key_and_bookmark_come_if_all_are_deselected(
+    tap: TapCommand,
+    extract: Extract,
+) -> None:
+    catalog = tap.discover()
+    for stream in catalog["streams"]:
+        for entry in stream["metadata"]:
+            if entry["breadcrumb"]:
+                entry["metadata"]["selected"] = False
+
+    run, rows = extracted = extract(catalog)
+
+    call_columns, participation_columns = ["id", "ended_at"], ["id", "call_ended_at"]
+    for stream, columns in (
+        ("calls", call_columns),
+        ("call_participations", participation_columns),
+    ):
+        assert extracted.columns(stream) == columns
+        assert extracted.schema(stream)["required"] == columns
+        assert rows[stream] == [{name: row[name] for name in columns} for row in WHOLE[stream]]
+    assert CANARY not in run.stdout
+
+
+def test_a_column_is_renamed_and_keeps_its_type(extract: Extract) -> None:
+    maps = {"call_participations": {"email": "user_email", "user_email": None}}
+
+    extracted = extract(stream_maps=maps)
+
+    assert extracted.schema("call_participations")["properties"]["email"]["type"] == [
+        "string",
+        "null",
+    ]
+    assert extracted.rows == {
+        "calls": CALLS,
+        "call_participations": [
+            row | {"email": email}
+            for row, email in zip(
+                without(PARTICIPATIONS, "user_email"),
+                (row["user_email"] for row in PARTICIPATIONS),
+                strict=True,
+            )
+        ],
+    }
+
+
+def test_a_bookmark_column_is_renamed(extract: Extract) -> None:
+    extracted = extract(stream_maps={"calls": {"finished_at": "ended_at", "ended_at": None}})
+
+    finished = [{"finished_at": row["ended_at"]} for row in CALLS]
+    assert extracted.rows["calls"] == [
+        row | end for row, end in zip(without(CALLS, "ended_at"), finished, strict=True)
+    ]
+    assert extracted.rows["call_participations"] == PARTICIPATIONS
+    assert bookmarks(extracted.run) == dict.fromkeys(WHOLE, LAST_END)
+
+
+@pytest.mark.parametrize("algorithm", ["md5", "sha256"])
+def test_emails_are_hashed(extract: Extract, algorithm: str) -> None:
+    maps = {"call_participations": {"user_email": EMAIL_OR_NONE.format(algorithm)}}
+
+    run, rows = extract(stream_maps=maps)
+
+    assert rows == {
+        "calls": CALLS,
+        "call_participations": hashed(PARTICIPATIONS, algorithm),
+    }
+    assert CANARY not in run.stdout
+
+
+def test_emails_are_hashed_with_a_salt_of_the_settings(extract: Extract) -> None:
+    salted = "sha256(config['salt'] + user_email) if user_email else None"
+
+    run, rows = extract(
+        stream_maps={"call_participations": {"user_email": salted}},
+        stream_map_config={"salt": "of the sea"},
+    )
+
+    assert rows["call_participations"] == hashed(PARTICIPATIONS, "sha256", "of the sea")
+    assert CANARY not in run.stdout
+
+
+@pytest.mark.parametrize("nothing", [None, "__NULL__"])
+def test_emails_are_dropped(extract: Extract, nothing: str | None) -> None:
+    extracted = extract(stream_maps={"call_participations": {"user_email": nothing}})
+
+    assert "user_email" not in extracted.columns("call_participations")
+    assert extracted.rows == {
+        "calls": CALLS,
+        "call_participations": without(PARTICIPATIONS, "user_email"),
+    }
+    assert CANARY not in extracted.run.stdout
+
+
+@pytest.mark.parametrize(
+    ("rule", "kept"),
+    [
+        pytest.param("id not in [1, 4]", (2, 3, 5, 6, 7, 8), id="the-first-of-two-pages"),
+        pytest.param("id not in [3, 8]", (1, 2, 4, 5, 6, 7), id="the-last-of-two-pages"),
+        pytest.param("not 4 <= id <= 6", (1, 2, 3, 7, 8), id="a-whole-page"),
+        pytest.param("id % 2 == 0", (2, 4, 6, 8), id="every-other"),
+        pytest.param("duration_seconds < 60", (), id="all"),
+    ],
+)
+def test_a_call_that_is_filtered_out_takes_its_own_participations_with_it(
+    extract: Extract,
+    rule: str,
+    kept: tuple[int, ...],
+) -> None:
+    run, rows = extract(stream_maps={"calls": {"__filter__": rule}})
+
+    left = rows_of([call for call in canary_calls() if call["id"] in kept])
+    assert rows == {stream: of_stream for stream, of_stream in left.items() if of_stream}
+    # Calls that are not wanted are read all the same, and not again.
+    assert bookmarks(run) == dict.fromkeys(WHOLE, LAST_END)
+
+
+def test_a_filter_of_calls_counts_even_if_they_are_not_selected(
+    tap: TapCommand,
+    extract: Extract,
+) -> None:
+    _, rows = extract(tap.discover(calls=False), stream_maps={"calls": {"__filter__": "id > 4"}})
+
+    of_later_calls = [row for row in PARTICIPATIONS if row["call_id"] > 4]
+    assert rows == {"call_participations": of_later_calls}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "user_email is not None",
+        # The value of the whole rule is an email, which a log may tell.
+        "user_email",
+    ],
+)
+def test_participations_are_filtered_without_their_calls(extract: Extract, rule: str) -> None:
+    _, rows = extract(stream_maps={"call_participations": {"__filter__": rule}})
+
+    known = [row for row in PARTICIPATIONS if row["user_email"]]
+    assert rows == {"calls": CALLS, "call_participations": known}
+
+
+def test_streams_are_renamed_and_keep_their_bookmarks(extract: Extract) -> None:
+    maps = {
+        "calls": {"__alias__": "tuple_calls"},
+        "call_participations": {"__alias__": "tuple_seats"},
+    }
+
+    run, rows = extract(stream_maps=maps)
+
+    assert rows == {"tuple_calls": CALLS, "tuple_seats": PARTICIPATIONS}
+    assert bookmarks(run) == dict.fromkeys(WHOLE, LAST_END)
+
+
+def test_a_copy_of_a_stream_has_a_map_of_its_own(extract: Extract) -> None:
+    maps = {
+        "call_participations": {"user_email": None},
+        "people": {
+            "__source__": "call_participations",
+            "user_email": EMAIL_OR_NONE.format("sha256"),
+        },
+        "long_calls": {"__source__": "calls", "__filter__": "id == 2"},
+    }
+
+    run, rows = extract(stream_maps=maps)
+
+    assert rows == {
+        "calls": CALLS,
+        "call_participations": without(PARTICIPATIONS, "user_email"),
+        "people": hashed(PARTICIPATIONS, "sha256"),
+        # A copy's filter is no filter of the calls: their participations stay.
+        "long_calls": CALLS[1:2],
+    }
+    assert CANARY not in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("dropped", "left"),
+    [
+        ("call_participations", {"calls": CALLS}),
+        # As with a call that is filtered out: its participations go with it.
+        ("calls", {}),
+    ],
+)
+def test_a_stream_is_dropped(extract: Extract, dropped: str, left: Rows) -> None:
+    run, rows = extract(stream_maps={dropped: "__NULL__"})
+
+    assert rows == left
+    assert dropped not in {message.get("stream") for message in run.messages}
+
+
+def test_flattening_finds_nothing_to_flatten(extract: Extract) -> None:
+    extracted = extract(flattening_enabled=True, flattening_max_depth=5)
+
+    for stream, entry in CATALOG.items():
+        assert extracted.schema(stream) == entry["schema"]
+    assert extracted.rows == WHOLE
+
+
+@pytest.mark.parametrize("method", ["INCREMENTAL", "FULL_TABLE"])
+def test_no_activate_version_tells_a_target_to_delete_rows(
+    tap: TapCommand,
+    extract: Extract,
+    method: str,
+) -> None:
+    catalog = tap.discover()
+    for stream in catalog["streams"]:
+        stream["replication_method"] = method
+
+    run, rows = extract(catalog, emit_activate_version_messages=True)
+
+    assert rows == WHOLE
+    assert not any("version" in message for message in run.messages)
+
+
+def test_no_batch_file_is_written_past_the_stream_maps(extract: Extract, tmp_path: Path) -> None:
+    folder = tmp_path / "batches"
+    folder.mkdir()
+
+    run, rows = extract(
+        batch_config={
+            "encoding": {"format": "jsonl", "compression": "none"},
+            "storage": {"root": folder.as_uri()},
+        },
+        stream_maps={"call_participations": {"user_email": None}},
+    )
+
+    assert list(folder.iterdir()) == []
+    assert rows == {
+        "calls": CALLS,
+        "call_participations": without(PARTICIPATIONS, "user_email"),
+    }
+    assert CANARY not in run.stdout
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["config['teams'][user_email]", "int(user_email)"],
+)
+def test_an_expression_that_fails_is_blamed_without_the_value_it_fails_on(
+    tap: TapCommand,
+    serve: Callable[..., Sandbox],
+    expression: str,
+) -> None:
+    run = tap(
+        config=config_for(
+            serve(canary_calls()),
+            stream_maps={"call_participations": {"user_email": expression}},
+            stream_map_config={"teams": {}},
+        ),
+        env={"LOGLEVEL": "DEBUG"},
+    )
+
+    assert run.returncode == 1
+    assert CANARY not in run.stdout + run.stderr
+    assert any("stream map" in error for error in run.errors)
