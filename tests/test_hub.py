@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tap_tuple.sandbox import Sandbox
+    from tests.fork_server import ForkServer
 
 DEFINITION = ROOT / "tap-tuple.yml"
 
@@ -60,9 +61,12 @@ def extractor_of_this_project() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def about(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def about(
+    tmp_path_factory: pytest.TempPathFactory,
+    fork_server: ForkServer,
+) -> dict[str, Any]:
     """What the tap says of itself."""
-    tap = TapCommand(tmp_path_factory.mktemp("about"))
+    tap = TapCommand(tmp_path_factory.mktemp("about"), fork_server)
     said: dict[str, Any] = json.loads(tap("--about", "--format=json").stdout)
     return said
 
