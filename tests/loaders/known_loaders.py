@@ -193,7 +193,7 @@ class TargetDuckDb(Loader):
 
 class TargetJsonl(Loader):
     name = "target-jsonl"
-    requirements = ("target-jsonl==0.1.4",)
+    requirements = tuple(shlex.split(_PLUGINS["target-jsonl"]["pip_url"]))
     executable = "target-jsonl"
     appends = True
 
@@ -208,7 +208,7 @@ class TargetJsonl(Loader):
 
 class TargetCsv(Loader):
     name = "target-csv"
-    requirements = ("meltanolabs-target-csv==0.5.0",)
+    requirements = tuple(shlex.split(_PLUGINS["target-csv"]["pip_url"]))
     executable = "target-csv"
     appends = True
     advice = (
@@ -218,12 +218,8 @@ class TargetCsv(Loader):
 
     @override
     def settings(self) -> dict[str, Any]:
-        return {
-            "output_path": str(self.place.folder),
-            "file_naming_scheme": "{stream_name}-{timestamp}.csv",
-            # A test may run it twice in a second.
-            "timestamp_format": "%Y%m%dT%H%M%S%f",
-        }
+        config: dict[str, Any] = _PLUGINS["target-csv"]["config"]
+        return config | {"output_path": str(self.place.folder)}
 
     @override
     def rows(self) -> Rows:
