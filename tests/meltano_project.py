@@ -1,4 +1,4 @@
-"""Runs Meltano in this repository, with a state and a plugin folder that the tests own."""
+"""Runs Meltano in a copy of this project, with a state that each test owns."""
 
 from __future__ import annotations
 
@@ -12,20 +12,30 @@ from tests.conftest import ROOT, clean_environment
 class MeltanoProject:
     """The command ``meltano`` for a project."""
 
-    def __init__(self, folder: Path, *, project: Path = ROOT) -> None:
-        """Keep everything that Meltano writes in a folder.
+    def __init__(self, folder: Path, *, system: Path | None = None) -> None:
+        """Prepare to run Meltano.
 
         Args:
-            folder: Where plugins and state go.
-            project: Where meltano.yml is.
+            folder: The project's folder; its state is kept there too.
+            system: Where plugins are installed; in the project by default.
         """
-        self._project = project
+        self.folder = folder
         self.environment = clean_environment() | {
-            "MELTANO_SYS_DIR_ROOT": str(folder / ".meltano"),
+            "MELTANO_SYS_DIR_ROOT": str((system or folder) / ".meltano"),
             "MELTANO_DATABASE_URI": f"sqlite:///{folder / 'meltano.db'}",
-            "MELTANO_CLI_LOG_CONFIG": str(folder / "no-logging.yml"),
             "NO_COLOR": "1",
         }
+
+    @classmethod
+    def copy_of_this_project(cls, folder: Path, *, system: Path) -> MeltanoProject:
+        """Copy meltano.yml into a folder, where a test may change it."""
+        text = (ROOT / "meltano.yml").read_text(encoding="utf-8")
+        folder.mkdir(parents=True)
+        (folder / "output").mkdir()
+        (folder / "meltano.yml").write_text(
+            text.replace("pip_url: -e .\n", f"pip_url: -e {ROOT}\n"), encoding="utf-8"
+        )
+        return cls(folder, system=system)
 
     def __call__(self, *arguments: str, env: dict[str, str] | None = None) -> str:
         """Run a command of Meltano.
@@ -45,7 +55,7 @@ class MeltanoProject:
         """Run a command of Meltano that may fail."""
         return subprocess.run(
             [Path(sys.executable).with_name("meltano"), *arguments],
-            cwd=self._project,
+            cwd=self.folder,
             env=self.environment | (env or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

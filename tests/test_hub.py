@@ -215,10 +215,8 @@ def texts_in(path: Path) -> Iterator[str]:
 @pytest.fixture
 def empty_project(tmp_path: Path) -> MeltanoProject:
     """A project that has nothing in it, made by Meltano."""
-    (tmp_path / "plugins").mkdir()
-    outside = MeltanoProject(tmp_path / "plugins", project=tmp_path)
-    outside("init", "project", "--no-usage-stats")
-    return MeltanoProject(tmp_path / "plugins", project=tmp_path / "project")
+    MeltanoProject(tmp_path)("init", "project", "--no-usage-stats")
+    return MeltanoProject(tmp_path / "project")
 
 
 @pytest.fixture
@@ -237,7 +235,7 @@ def definition_of_this_checkout(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("meltano")
+@pytest.mark.xdist_group("hub")
 def test_an_empty_project_runs_the_tap_from_its_definition_alone(
     empty_project: MeltanoProject,
     definition_of_this_checkout: Path,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -12,7 +14,7 @@ import pytest
 
 from tap_tuple.sandbox import CallLog, faults
 from tap_tuple.sandbox.company import Company
-from tests.conftest import expected_rows, make_call, make_calls
+from tests.conftest import ROOT, expected_rows, make_call, make_calls
 from tests.meltano_project import MeltanoProject
 
 if TYPE_CHECKING:
@@ -37,20 +39,30 @@ COLUMNS = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the project's plugins installed."""
     folder = tmp_path_factory.mktemp("meltano")
-    MeltanoProject(folder)("install")
+    MeltanoProject.copy_of_this_project(folder / "project", system=folder)("install")
     return folder
 
 
 @pytest.fixture
 def meltano(plugins: Path, tmp_path: Path) -> MeltanoProject:
-    """Meltano without a state from another test."""
-    project = MeltanoProject(plugins)
-    project.environment["MELTANO_DATABASE_URI"] = f"sqlite:///{tmp_path / 'meltano.db'}"
-    return project
+    """Meltano in a project of the test's own, without a state."""
+    return MeltanoProject.copy_of_this_project(tmp_path / "project", system=plugins)
+
+
+@pytest.fixture
+def tuple_env(serve: Callable[..., Sandbox]) -> Callable[..., dict[str, str]]:
+    """Make the settings that send the tap to a sandbox of given calls."""
+
+    def make(calls: list[Call] | CallLog, **settings: str) -> dict[str, str]:
+        sandbox = serve(calls)
+        own = {"API_URL": sandbox.url, "API_TOKEN": sandbox.token, "LOOKBACK_WINDOW": "0"}
+        return {f"TAP_TUPLE_{name}": value for name, value in (own | settings).items()}
+
+    return make
 
 
 def as_stored(calls: Sequence[Call]) -> dict[str, list[tuple[Any, ...]]]:
@@ -171,3 +183,134 @@ def test_nothing_private_stands_in_the_log_of_meltano(
         assert "METRIC" in run.stdout
         assert "@lumen.example" not in run.stdout
         assert sandbox.token not in run.stdout
+
+
+def written(meltano: MeltanoProject, stream: str) -> list[int]:
+    """Take the ids that target-jsonl wrote since the last look, in order."""
+    ids = []
+    for path in sorted((meltano.folder / "output").glob(f"{stream}-*.jsonl")):
+        ids += [json.loads(line)["id"] for line in path.read_text("utf-8").splitlines()]
+        path.unlink()
+    return ids
+
+
+def test_a_full_refresh_reads_everything_again(
+    meltano: MeltanoProject,
+    tuple_env: Callable[..., dict[str, str]],
+) -> None:
+    env = tuple_env(make_calls(20))
+    run = ("run", "tap-tuple", "target-jsonl")
+
+    meltano(*run, env=env)
+    assert written(meltano, "calls") == list(range(1, 21))
+    meltano(*run, env=env)
+    assert written(meltano, "calls") == [20]
+    meltano("run", "--full-refresh", "tap-tuple", "target-jsonl", env=env)
+    assert written(meltano, "calls") == list(range(1, 21))
+
+
+def test_one_stream_is_selected_and_the_other_comes_back_with_its_past(
+    meltano: MeltanoProject,
+    tuple_env: Callable[..., dict[str, str]],
+) -> None:
+    env = tuple_env(make_calls(20))
+    run = ("run", "tap-tuple", "target-jsonl")
+
+    meltano("select", "tap-tuple", "calls", "*")
+    meltano(*run, env=env)
+    assert written(meltano, "calls") == list(range(1, 21))
+    assert written(meltano, "call_participations") == []
+
+    meltano("select", "tap-tuple", "call_participations", "*")
+    meltano(*run, env=env)
+    assert len(written(meltano, "call_participations")) == 40
+
+
+def test_a_state_is_had_and_set(
+    meltano: MeltanoProject,
+    tuple_env: Callable[..., dict[str, str]],
+) -> None:
+    env = tuple_env(make_calls(20))
+    meltano("run", "--state-id-suffix", "mine", "tap-tuple", "target-jsonl", env=env)
+    written(meltano, "calls")
+    state_id = "dev:tap-tuple-to-target-jsonl:mine"
+
+    (line,) = (x for x in meltano("state", "get", state_id).splitlines() if x.startswith("{"))
+    state = json.loads(line)
+    for bookmark in state["singer_state"]["bookmarks"].values():
+        bookmark["replication_key_value"] = "2026-03-02T09:15:00.000Z"
+    meltano("state", "set", "--force", state_id, json.dumps(state))
+    meltano("run", "--state-id-suffix", "mine", "tap-tuple", "target-jsonl", env=env)
+
+    assert written(meltano, "calls") == list(range(15, 21))
+
+
+def test_two_teams_have_a_token_and_a_state_each(
+    meltano: MeltanoProject,
+    serve: Callable[..., Sandbox],
+) -> None:
+    """As the README shows it: a second extractor inherits from the first."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.split("## Two teams")[1].split("```yaml\n")[1].split("```")[0]
+    second = shown.split("  extractors:\n")[1]
+    file = meltano.folder / "meltano.yml"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("\n  loaders:\n", f"\n{second}\n  loaders:\n"), "utf-8")
+    first, other = serve(make_calls(20)), serve(make_calls(30))
+    other.token = "sk-tuple-design"  # noqa: S105 - nobody's
+    env = {
+        "TAP_TUPLE_API_URL": first.url,
+        "TAP_TUPLE_API_TOKEN": first.token,
+        "TAP_TUPLE__DESIGN_API_URL": other.url,
+        "TUPLE_DESIGN_TOKEN": other.token,
+    }
+
+    meltano("run", "tap-tuple", "target-jsonl", env=env)
+    assert written(meltano, "calls") == list(range(1, 21))
+    meltano("run", "tap-tuple--design", "target-jsonl", env=env)
+    assert written(meltano, "calls") == list(range(1, 31))
+    states = meltano("state", "list")
+    assert "dev:tap-tuple-to-target-jsonl" in states
+    assert "dev:tap-tuple--design-to-target-jsonl" in states
+
+
+def test_the_schedule_runs_the_job_into_postgres(
+    meltano: MeltanoProject,
+    tuple_env: Callable[..., dict[str, str]],
+    postgres: str,
+) -> None:
+    calls = make_calls(20)
+    url = postgres.replace("://", "+psycopg://")
+    env = tuple_env(calls) | {"TARGET_POSTGRES_SQLALCHEMY_URL": url}
+
+    with psycopg.connect(postgres, autocommit=True) as database:
+        database.execute('DROP SCHEMA IF EXISTS "tuple" CASCADE')
+        meltano("schedule", "run", "hourly-tuple-to-postgres", env=env)
+        assert tables(database) == as_stored(calls)
+
+
+def test_emails_are_hashed_and_calls_filtered_by_what_the_readme_shows(
+    meltano: MeltanoProject,
+    tuple_env: Callable[..., dict[str, str]],
+) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.split("<!-- stream maps -->\n```yaml\n")[1].split("```")[0]
+    file = meltano.folder / "meltano.yml"
+    text = file.read_text(encoding="utf-8")
+    indented = "".join(f"    {line}\n" for line in shown.splitlines())
+    file.write_text(
+        text.replace("\n  # The same tap against", f"\n{indented}\n  # The same tap against"),
+        "utf-8",
+    )
+    calls = make_calls(5)
+    calls[1]["duration_seconds"] = 59
+    calls[2]["duration_seconds"] = None
+
+    printed = meltano("invoke", "tap-tuple", env=tuple_env(calls) | {"TUPLE_SALT": "long"})
+
+    messages = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+    rows = [message["record"] for message in messages if message["type"] == "RECORD"]
+    salted = {sha256(f"longperson{n}@lumen.example".encode()).hexdigest() for n in (0, 1)}
+    assert {row["user_email"] for row in rows if "user_email" in row} == salted
+    assert {row["id"] for row in rows if "duration_seconds" in row} == {1, 4, 5}
+    assert {row["call_id"] for row in rows if "call_id" in row} == {1, 4, 5}
