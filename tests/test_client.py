@@ -83,9 +83,9 @@ def test_retry_after_goes_by_the_clock_of_the_server() -> None:
     assert waits_of(faults.status(503, headers=headers)) == [30.0]
 
 
-@pytest.mark.parametrize("value", ["0", http_date(-60)])
-def test_a_retry_after_that_is_over_is_no_wait(value: str) -> None:
-    assert waits_of(faults.rate_limited(value)) == [0.0]
+def test_a_retry_after_that_is_over_is_no_wait() -> None:
+    for value in ("0", http_date(-60)):
+        assert waits_of(faults.rate_limited(value)) == [0.0]
 
 
 def test_retry_after_has_a_ceiling() -> None:
