@@ -60,6 +60,13 @@ class RequestBudget:
 
         return within_budget
 
+    def seconds_for(self, requests: int) -> float:
+        """Return the least time that so many more requests take, were they answered at once."""
+        share = self._answered.maxlen or 1
+        now = time.monotonic()
+        recent = sum(now - answered < WINDOW_SECONDS for answered in self._answered)
+        return max(0, requests - (share - recent)) * WINDOW_SECONDS / share
+
     def _wait(self) -> None:
         if len(self._answered) < (self._answered.maxlen or 0):
             return

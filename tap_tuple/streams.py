@@ -19,6 +19,7 @@ from tap_tuple.client import TupleStream
 from tap_tuple.messages import LineWriter
 from tap_tuple.meters import RunCounter, RunTimer
 from tap_tuple.pagination import CallPages
+from tap_tuple.progress import Progress
 from tap_tuple.timestamps import format_timestamp
 from tap_tuple.window import Window, window_to_read
 
@@ -98,6 +99,7 @@ class Calls(PagewiseStream, TupleStream):
 
     window: Window
     pages: CallPages
+    progress: Progress
     _page: Sequence[Call] = ()
 
     @property
@@ -146,6 +148,7 @@ class Calls(PagewiseStream, TupleStream):
             self.logger,
             limit=self.ABORT_AT_RECORD_COUNT,
         )
+        self.progress = Progress(self.pages, self.budget, self.logger)
         return self.pages
 
     @override
@@ -175,6 +178,7 @@ class Calls(PagewiseStream, TupleStream):
             yield _call_row(call)
         self.rows += len(page)
         self._finish_page(page[-1].ended_at)
+        self.progress.report()
 
     @override
     def generate_child_contexts(
