@@ -12,16 +12,15 @@ from tap_tuple.timestamps import in_utc
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Iterator
 
 
-class User(msgspec.Struct, forbid_unknown_fields=True):
+class User(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """Who took part; a deleted account may have no email."""
 
     email: str | None = None
 
 
-class Participation(msgspec.Struct, forbid_unknown_fields=True):
+class Participation(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One stay of one person in a call; somebody who rejoins has several."""
 
     id: int
@@ -30,7 +29,7 @@ class Participation(msgspec.Struct, forbid_unknown_fields=True):
     user: User | None = None
 
 
-class Call(msgspec.Struct, forbid_unknown_fields=True):
+class Call(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """A completed call, as the API's page shows it (``GET /api/v2/call_usage``)."""
 
     id: int
@@ -133,26 +132,22 @@ _NESTED: dict[str, type[msgspec.Struct]] = {"call_participations": Participation
 
 
 def _move_to_utc(call: Call) -> None:
-    for owner, name in _timestamps(call):
-        text = getattr(owner, name)
-        try:
-            in_utc_text = in_utc(text)
-        except ValueError:
-            msg = f"Tuple's answer has no timestamp in {name!r} of call {call.id}."
-            raise UnexpectedAnswerError(msg) from None
-        if in_utc_text is not text:
-            setattr(owner, name, in_utc_text)
-
-
-def _timestamps(call: Call) -> Iterator[tuple[Call | Participation, str]]:
-    yield call, "ended_at"
-    if call.started_at is not None:
-        yield call, "started_at"
-    for participation in call.call_participations or ():
-        if participation.joined_at is not None:
-            yield participation, "joined_at"
-        if participation.left_at is not None:
-            yield participation, "left_at"
+    name = "ended_at"
+    try:
+        call.ended_at = in_utc(call.ended_at)
+        name = "started_at"
+        if call.started_at is not None:
+            call.started_at = in_utc(call.started_at)
+        for participation in call.call_participations or ():
+            name = "joined_at"
+            if participation.joined_at is not None:
+                participation.joined_at = in_utc(participation.joined_at)
+            name = "left_at"
+            if participation.left_at is not None:
+                participation.left_at = in_utc(participation.left_at)
+    except ValueError:
+        msg = f"Tuple's answer has no timestamp in {name!r} of call {call.id}."
+        raise UnexpectedAnswerError(msg) from None
 
 
 def _locate(error: msgspec.ValidationError, objects: list[dict[str, Any]]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import select
 import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from singer_sdk.contrib.msgspec import encoder
 from singer_sdk.singerlib import Message, RecordMessage, SchemaMessage
@@ -11,6 +13,9 @@ from singer_sdk.singerlib.encoding.base import GenericSingerWriter
 from typing_extensions import override
 
 from tap_tuple.errors import TargetGoneError
+
+if TYPE_CHECKING:
+    from singer_sdk.helpers.types import Record
 
 ATOMIC_BYTES = select.PIPE_BUF
 """What a pipe takes in whole or not at all (POSIX ``write``)."""
@@ -27,7 +32,8 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
 
     def __init__(self) -> None:
         """Start with nothing to write."""
-        self._lines = b""
+        self._lines: list[bytes] = []
+        self._length = 0
         self._schemas: dict[str, SchemaMessage] = {}
 
     @override
@@ -54,12 +60,34 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
             if self._schemas.get(message.stream) == message:
                 return
             self._schemas[message.stream] = message
-        line = self.format_message(message)
-        if len(self._lines) + len(line) > ATOMIC_BYTES:
-            self.flush()
-        self._lines += line
+        self._append(self.format_message(message))
         if not isinstance(message, RecordMessage):
             self.flush()
+
+    def write_row(self, stream: str, row: Record) -> None:
+        """Write a row as a RECORD, without a message object in between.
+
+        Args:
+            stream: The stream's name.
+            row: The row.
+
+        Raises:
+            TargetGoneError: If nobody reads any more.
+        """
+        record = {
+            "type": "RECORD",
+            "stream": stream,
+            "record": row,
+            "time_extracted": datetime.now(UTC),
+        }
+        self._append(encoder.encode(record) + b"\n")
+
+    def _append(self, line: bytes) -> None:
+        self._length += len(line)
+        if self._length > ATOMIC_BYTES:
+            self.flush()
+            self._length = len(line)
+        self._lines.append(line)
 
     def flush(self) -> None:
         """Write what is left.
@@ -67,7 +95,9 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
         Raises:
             TargetGoneError: If nobody reads any more.
         """
-        lines, self._lines = memoryview(self._lines), b""
+        lines = memoryview(b"".join(self._lines))
+        self._lines.clear()
+        self._length = 0
         # Past Python's own buffer, which would cut lines where it is full.
         out = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
         try:

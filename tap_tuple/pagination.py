@@ -35,11 +35,13 @@ class _LastCalls:
     def has(self, call: Call, end: datetime) -> bool:
         return end == self.end and call.id in self.ids
 
-    def add(self, call: Call, end: datetime) -> None:
-        if end != self.end:
-            self.end = end
+    def add_all(self, calls: list[Call], ends: list[datetime]) -> None:
+        if not calls:
+            return
+        if ends[-1] != self.end:
+            self.end = ends[-1]
             self.ids = set()
-        self.ids.add(call.id)
+        self.ids.update(call.id for call, end in zip(calls, ends, strict=True) if end == self.end)
 
 
 @dataclass(slots=True)
@@ -123,12 +125,10 @@ class CallPages(HeaderLinkPaginator):
         sequence.pages += 1
         sequence.received += len(calls)
         sequence.ended_empty = not calls
-        fresh = []
-        for call, end in zip(calls, ends, strict=True):
-            sequence.last.add(call, end)
-            if not self._last.has(call, end):
-                self._last.add(call, end)
-                fresh.append(call)
+        known = self._last
+        fresh = [call for call, end in zip(calls, ends, strict=True) if not known.has(call, end)]
+        for last in (sequence.last, known):
+            last.add_all(calls, ends)
         self.read += len(fresh)
         if fresh:
             self._restarts_without_progress = 0

@@ -56,9 +56,10 @@ def in_utc(text: str) -> str:
     Raises:
         ValueError: If the text is no timestamp.
     """
-    timestamp = parse_timestamp(text)
+    timestamp = datetime.fromisoformat(text)
     if text[-1] == "Z" and text[10] == "T":
         return text
+    timestamp = parse_timestamp(text)
     _, point, decimals = text.replace(",", ".").partition(".")
     if not point:
         return timestamp.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -11,7 +11,7 @@ from singer_sdk import Stream, Tap
 from singer_sdk.plugin_base import PluginBase
 
 from tap_tuple.bookmarks import BookmarkedStream
-from tap_tuple.streams import CallParticipations, Calls
+from tap_tuple.streams import CallParticipations, Calls, PagewiseStream
 from tap_tuple.tap import TapTuple
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
             BookmarkedStream._write_starting_replication_value,
             Stream._write_starting_replication_value,
         ),
+        (PagewiseStream._write_record_message, Stream._write_record_message),
         (TapTuple._handle_termination, Tap._handle_termination),
     ],
 )
@@ -49,6 +50,7 @@ def test_no_other_private_method_of_the_sdk_is_replaced() -> None:
     assert replaced == {
         "_handle_termination",
         "_increment_stream_state",
+        "_write_record_message",
         "_write_starting_replication_value",
     }
 

@@ -295,3 +295,20 @@ def test_the_log_sums_a_run_up_per_stream(tap: TapCommand, serve: Serve) -> None
     for rows in ("calls: 25 rows", "call_participations: 50 rows"):
         line = f"{rows} from 3 requests, of calls that ended from {window}; {bookmark}"
         assert run.stderr.count(line) == 1
+
+
+def test_rows_are_the_same_whether_or_not_the_sdk_writes_them(
+    tap: TapCommand,
+    serve: Serve,
+) -> None:
+    """A stream map that changes nothing takes the rows the SDK's way."""
+    config = config_for(serve(make_calls(25)), page_size=10, end_date="2026-04-01")
+    idle = {"calls": {"id": "id"}, "call_participations": {"id": "id"}}
+
+    straight = tap(config=config)
+    mapped = tap(config=config | {"stream_maps": idle})
+
+    written = [[m for m in run.messages if m["type"] == "RECORD"] for run in (straight, mapped)]
+    for message in (*written[0], *written[1]):
+        assert datetime.fromisoformat(message.pop("time_extracted")).tzinfo
+    assert written[0] == written[1]
