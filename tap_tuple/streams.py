@@ -78,6 +78,15 @@ class PagewiseStream(BookmarkedStream):
         return is_whole and not is_mapped
 
     @override
+    def get_batch_config(self, config: Mapping[str, Any]) -> None:
+        """Offer no BATCH: its files by-pass stream maps, and with them the hashing of emails."""
+
+    @override
+    def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:
+        """Keep for DEBUG what the SDK says of each sync: the child has one per page."""
+        super().log(message, *args, level=min(level, logging.DEBUG), **kwargs)
+
+    @override
     def _write_record_message(self, record: Record) -> None:
         """Write a row, straight where nothing changes it.
 
@@ -90,15 +99,6 @@ class PagewiseStream(BookmarkedStream):
             return
         writer.write_row(self.name, record)
         self.state_manager.is_flushed = False
-
-    @override
-    def get_batch_config(self, config: Mapping[str, Any]) -> None:
-        """Offer no BATCH: its files by-pass stream maps, and with them the hashing of emails."""
-
-    @override
-    def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:
-        """Keep for DEBUG what the SDK says of each sync: the child has one per page."""
-        super().log(message, *args, level=min(level, logging.DEBUG), **kwargs)
 
 
 class Calls(PagewiseStream, TupleStream):

@@ -31,6 +31,17 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 FIRST_END = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+COLUMNS = {
+    "calls": ("id", "started_at", "ended_at", "duration_seconds"),
+    "call_participations": (
+        "id",
+        "call_id",
+        "call_ended_at",
+        "joined_at",
+        "left_at",
+        "user_email",
+    ),
+}
 COMMAND_WORDS = len(("python", "-m", "tap_tuple"))
 NOBODY = "nobody"
 HISTORIES_SEED = "TAP_TUPLE_HISTORIES_SEED"
@@ -253,8 +264,7 @@ def expected_rows(calls: list[Call]) -> tuple[list[dict[str, Any]], list[dict[st
         for call in calls
         for participation in call["call_participations"]
     ]
-    columns = ("id", "started_at", "ended_at", "duration_seconds")
-    return [{name: call[name] for name in columns} for call in calls], participations
+    return [{name: call[name] for name in COLUMNS["calls"]} for call in calls], participations
 
 
 def free_port() -> int:

@@ -14,7 +14,7 @@ import pytest
 
 from tap_tuple.sandbox import CallLog, faults
 from tap_tuple.sandbox.company import Company
-from tests.conftest import ROOT, expected_rows, make_call, make_calls
+from tests.conftest import COLUMNS, ROOT, expected_rows, make_call, make_calls
 from tests.meltano_project import MeltanoProject
 
 if TYPE_CHECKING:
@@ -25,18 +25,6 @@ if TYPE_CHECKING:
     from tap_tuple.sandbox.company import Call
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("meltano")]
-
-COLUMNS = {
-    "calls": ("id", "started_at", "ended_at", "duration_seconds"),
-    "call_participations": (
-        "id",
-        "call_id",
-        "call_ended_at",
-        "joined_at",
-        "left_at",
-        "user_email",
-    ),
-}
 
 
 @pytest.fixture(scope="session")

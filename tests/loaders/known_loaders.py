@@ -19,7 +19,7 @@ import psycopg
 from ruamel.yaml import YAML
 from typing_extensions import override
 
-from tests.conftest import ROOT
+from tests.conftest import COLUMNS, ROOT
 from tests.loaders import strict_target
 from tests.loaders.environments import install
 from tests.loaders.odd_calls import as_values
@@ -29,18 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.loaders.odd_calls import Row, Rows
-
-COLUMNS = {
-    "calls": ("id", "started_at", "ended_at", "duration_seconds"),
-    "call_participations": (
-        "id",
-        "call_id",
-        "call_ended_at",
-        "joined_at",
-        "left_at",
-        "user_email",
-    ),
-}
 
 BATCH_SIZE_ROWS = 150
 """So small that loaders write in the middle of a run too."""
