@@ -12,8 +12,9 @@ from singer_sdk.exceptions import FatalAPIError
 
 from tap_tuple.sandbox import CallLog, Sandbox, faults
 from tap_tuple.tap import TapTuple
-from tests.conftest import config_for, free_port, make_calls
+from tests.conftest import config_for, make_calls
 from tests.in_process import Pipe, StandingClock, standing_in
+from tests.postgres_server import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,83 @@
+"""Who takes part: the command that each way to read the calls is run with."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from tests.benchmark.measure import Command
+from tests.benchmark.server import PATH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+TAP_TUPLE = "tap-tuple"
+BARE = "bare"
+"""What the others are compared with."""
+
+TAP_CONFIG: dict[str, Any] = {
+    "api_token": "sk-tuple-benchmark",
+    # More than it can make, so that it never waits.
+    "requests_per_minute": 1_000_000,
+}
+DLT_ENV = {"RUNTIME__DLTHUB_TELEMETRY": "false"}
+
+
+def module(name: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module in this Python."""
+    return [sys.executable, "-m", name, *arguments]
+
+
+def tap_tuple(url: str, folder: Path) -> Command:
+    """Run this project's tap."""
+    return Command(module("tap_tuple", "--config", _config_file(TAP_CONFIG, url, folder)))
+
+
+def bare_loop(url: str, folder: Path) -> Command:  # noqa: ARG001 - it keeps no files
+    """Run the loop that only reads and writes."""
+    query = urlencode({"since": "1970-01-01T00:00:00Z", "per_page": 1000})
+    return Command(module("tests.benchmark.bare_loop", f"{url}{PATH}?{query}"))
+
+
+def plain_tap(url: str, folder: Path) -> Command:
+    """Run the tap as tutorials write it."""
+    config = {"api_token": TAP_CONFIG["api_token"]}
+    return Command(
+        module("tests.benchmark.plain_tap", "--config", _config_file(config, url, folder))
+    )
+
+
+def dlt(url: str, folder: Path, *arguments: str) -> Command:
+    """Run dlt's source, in a folder that no run before has left its state in."""
+    return Command(
+        module("tests.benchmark.dlt_source", "--url", url, "--folder", str(folder), *arguments),
+        DLT_ENV,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A way to read the calls."""
+
+    title: str
+    command: Callable[[str, Path], Command]
+    """Takes the server's URL and an empty folder."""
+    writes_messages: bool = True
+
+
+CONTESTANTS = {
+    TAP_TUPLE: Contestant("tap-tuple", tap_tuple),
+    BARE: Contestant("bare loop (requests, msgspec)", bare_loop),
+    "plain": Contestant("plain SDK tap", plain_tap),
+    "dlt": Contestant("dlt, extract step only", dlt, writes_messages=False),
+}
+
+
+def _config_file(config: dict[str, Any], url: str, folder: Path) -> str:
+    path = folder / "config.json"
+    path.write_text(json.dumps(config | {"api_url": url}))
+    return str(path)

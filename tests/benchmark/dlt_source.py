@@ -1,0 +1,69 @@
+"""Reads the same calls with dlt: ``python -m tests.benchmark.dlt_source --help``.
+
+One resource of dlt's `rest_api` source; the participations are a list in each call, of which dlt
+makes a child table. A script of its own, because dlt is in the group `bench` alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+# Not a plain import: the type checker runs without the group `bench`.
+dlt = importlib.import_module("dlt")
+rest_api = importlib.import_module("dlt.sources.rest_api")
+
+DATASET = "tuple"
+
+
+@click.command()
+@click.option("--url", required=True, help="Where Tuple is.")
+@click.option("--folder", required=True, help="Where dlt keeps its files.")
+@click.option("--duckdb", help="A DuckDB file to load.")
+@click.option("--postgres", help="The URL of a PostgreSQL to load.")
+def main(url: str, folder: str, duckdb: str | None, postgres: str | None) -> None:
+    """Extract the calls, and load them if there is a database."""
+    destination = None
+    if duckdb:
+        destination = dlt.destinations.duckdb(duckdb)
+    elif postgres:
+        destination = dlt.destinations.postgres(postgres)
+    pipeline = dlt.pipeline(
+        "calls",
+        pipelines_dir=folder,
+        destination=destination,
+        dataset_name=DATASET,
+    )
+    source = rest_api.rest_api_source(
+        {
+            "client": {
+                "base_url": url,
+                "auth": {"type": "bearer", "token": "sk-tuple-benchmark"},
+                "paginator": "header_link",
+            },
+            "resources": [
+                {
+                    "name": "calls",
+                    "primary_key": "id",
+                    "write_disposition": "merge",
+                    "endpoint": {
+                        "path": "api/v2/call_usage",
+                        "params": {"since": "{incremental.start_value}", "per_page": 1000},
+                        "incremental": {
+                            "cursor_path": "ended_at",
+                            "initial_value": "1970-01-01T00:00:00Z",
+                        },
+                    },
+                }
+            ],
+        }
+    )
+    if destination:
+        pipeline.run(source).raise_on_failed_jobs()
+    else:
+        pipeline.extract(source)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Compares what it takes to read calls and write them out, and how that grows."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.benchmark import report
+from tests.benchmark.contestants import BARE, CONTESTANTS, TAP_TUPLE
+from tests.benchmark.measure import Measurement, measure
+from tests.benchmark.server import participations_in, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+START_UP = 0
+"""A run without calls takes what starting up takes."""
+
+SINGER_TYPES = ("RECORD", "SCHEMA", "STATE")
+
+Runs = dict[tuple[str, int], list[Measurement]]
+"""The runs of a contestant with a number of calls."""
+
+
+def compare(calls: Sequence[int], names: Sequence[str], rounds: int) -> None:
+    """Print a table of all contestants.
+
+    Args:
+        calls: How many calls to read, a comparison for each.
+        names: The contestants.
+        rounds: How often each runs.
+    """
+    runs = _run_in_turns([START_UP, *calls], names, rounds)
+    rows = [_row(runs, name, count) for count in calls for name in names]
+    header = (
+        "calls",
+        "program",
+        "CPU s",
+        "to bare",
+        "past start-up",
+        "to bare",
+        "wall s",
+        "peak MB",
+        *SINGER_TYPES,
+        "log lines",
+    )
+    report.print_table(
+        f"Medians of {rounds} rounds in turns. CPU is user and system time of the process; "
+        "past start-up is without what a run of 0 calls takes.",
+        header,
+        rows,
+    )
+
+
+def compare_memory(calls: Sequence[int], rounds: int) -> None:
+    """Print how much memory tap-tuple takes.
+
+    Args:
+        calls: How many calls to read, a row for each.
+        rounds: How often it runs; the highest figure counts.
+    """
+    runs = _run_in_turns(calls, [TAP_TUPLE], rounds)
+    rows = [
+        (
+            f"{count:,}",
+            report.peak(runs[TAP_TUPLE, count]),
+            f"{runs[TAP_TUPLE, count][0].messages['RECORD']:,}",
+            report.seconds(report.cpu(runs[TAP_TUPLE, count])),
+        )
+        for count in calls
+    ]
+    report.print_table("Memory of tap-tuple.", ("calls", "peak MB", "RECORD", "CPU s"), rows)
+
+
+def _run_in_turns(calls: Iterable[int], names: Sequence[str], rounds: int) -> Runs:
+    runs: Runs = {}
+    with ExitStack() as servers:
+        urls = {count: servers.enter_context(serve(count)) for count in calls}
+        for number in range(1, rounds + 1):
+            for count, url in urls.items():
+                for name in names:
+                    report.progress(f"round {number} of {rounds}: {name}, {count:,} calls")
+                    with tempfile.TemporaryDirectory() as folder:
+                        command = CONTESTANTS[name].command(url, Path(folder))
+                        runs.setdefault((name, count), []).append(measure(command))
+    return runs
+
+
+def _row(runs: Runs, name: str, count: int) -> tuple[str, ...]:
+    mine, bare = runs[name, count], runs.get((BARE, count))
+    return (
+        f"{count:,}",
+        CONTESTANTS[name].title,
+        report.seconds(report.cpu(mine)),
+        report.ratio(report.cpu(mine), report.cpu(bare) if bare else None),
+        report.seconds(_past_start_up(runs, name, count)),
+        report.ratio(
+            _past_start_up(runs, name, count),
+            _past_start_up(runs, BARE, count) if bare else None,
+        ),
+        report.seconds(report.wall(mine)),
+        report.peak(mine),
+        *_messages(name, count, mine[-1]),
+        f"{mine[-1].log_lines:,}",
+    )
+
+
+def _past_start_up(runs: Runs, name: str, count: int) -> float:
+    return report.cpu(runs[name, count]) - report.cpu(runs[name, START_UP])
+
+
+def _messages(name: str, count: int, run: Measurement) -> list[str]:
+    if not CONTESTANTS[name].writes_messages:
+        return ["-" for _ in SINGER_TYPES]
+    written = {kind: f"{run.messages[kind]:,}" for kind in SINGER_TYPES}
+    expected = count + participations_in(count)
+    if run.messages["RECORD"] != expected:
+        written["RECORD"] += f" of {expected:,}"
+    return list(written.values())

@@ -1,0 +1,41 @@
+"""Runs one command, and writes down what it took: ``python launcher.py REPORT COMMAND...``.
+
+A process of its own, and a small one: the peak memory of a process begins with that of the one
+that started it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
+
+
+def main(report: Path, command: list[str]) -> int:
+    """Run a command to its end.
+
+    Args:
+        report: A file for the figures.
+        command: The program's path, and its arguments.
+
+    Returns:
+        The command's exit code.
+    """
+    began = time.perf_counter()
+    pid = os.posix_spawn(command[0], command, os.environ)
+    _, status, usage = os.wait4(pid, 0)
+    figures = {
+        "wall_seconds": time.perf_counter() - began,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "peak_bytes": usage.ru_maxrss * MAXRSS_BYTES,
+    }
+    report.write_text(json.dumps(figures))
+    return os.waitstatus_to_exitcode(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))

@@ -1,0 +1,66 @@
+"""Installs the loaders of meltano.yml, each in an environment of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml import YAML
+from uv import find_uv_bin
+
+from tests.benchmark.measure import Command
+from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CACHE = ROOT / ".cache" / "benchmark"
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """A loader as meltano.yml has it."""
+
+    name: str
+    pip_url: str
+    config: dict[str, Any]
+    env: dict[str, str]
+
+    def command(self, folder: Path, **settings: Any) -> Command:
+        """Return the command that loads what it reads.
+
+        Args:
+            folder: For the settings.
+            **settings: On top of those in meltano.yml.
+        """
+        path = folder / f"{self.name}.json"
+        path.write_text(json.dumps(self.config | settings))
+        return Command([str(self.install()), "--config", str(path)], self.env)
+
+    def install(self) -> Path:
+        """Install the loader, unless it is there as meltano.yml asks for it.
+
+        Returns:
+            Its program.
+        """
+        home = CACHE / self.name
+        installed = home / "pip_url"
+        if not installed.exists() or installed.read_text() != self.pip_url:
+            uv = find_uv_bin()
+            subprocess.run([uv, "venv", "--clear", "--python", sys.executable, home], check=True)
+            subprocess.run(
+                [uv, "pip", "install", "--python", home, *self.pip_url.split()],
+                check=True,
+            )
+            installed.write_text(self.pip_url)
+        return home / "bin" / self.name
+
+
+def loader(name: str) -> Loader:
+    """Find a loader in meltano.yml."""
+    project = YAML(typ="safe").load(ROOT / "meltano.yml")
+    (plugin,) = (each for each in project["plugins"]["loaders"] if each["name"] == name)
+    return Loader(name, plugin["pip_url"], plugin.get("config", {}), plugin.get("env", {}))

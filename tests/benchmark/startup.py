@@ -1,0 +1,48 @@
+"""Compares what tap-tuple takes to start with what the SDK takes to be imported."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.benchmark import report
+from tests.benchmark.contestants import module, tap_tuple
+from tests.benchmark.measure import Command, Measurement, measure
+from tests.benchmark.server import serve
+
+IMPORT = "python -c 'import singer_sdk'"
+
+
+def compare(rounds: int) -> None:
+    """Print a table of commands that do nothing but start.
+
+    Args:
+        rounds: How often each runs.
+    """
+    runs: dict[str, list[Measurement]] = {}
+    with serve(0) as url, tempfile.TemporaryDirectory() as folder:
+        commands = {
+            IMPORT: Command([sys.executable, "-c", "import singer_sdk"]),
+            "tap-tuple --version": Command(module("tap_tuple", "--version")),
+            "tap-tuple, no calls": tap_tuple(url, Path(folder)),
+        }
+        for _ in range(rounds):
+            for title, command in commands.items():
+                runs.setdefault(title, []).append(measure(command))
+    base = report.cpu(runs[IMPORT])
+    rows = [
+        (
+            title,
+            report.seconds(report.cpu(mine)),
+            report.ratio(report.cpu(mine), base),
+            report.seconds(report.wall(mine)),
+            report.peak(mine),
+        )
+        for title, mine in runs.items()
+    ]
+    report.print_table(
+        f"Start-up, medians of {rounds} rounds in turns.",
+        ("command", "CPU s", "to import", "wall s", "peak MB"),
+        rows,
+    )
