@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from singer_sdk.pagination import HeaderLinkPaginator
 from typing_extensions import override
@@ -20,9 +21,16 @@ if TYPE_CHECKING:
     import requests
 
     from tap_tuple.answer import Call
+    from tap_tuple.window import Window
+
+RUN_PARAMETERS = {"since", "until", "per_page"}
+"""What a run asks for, which no link may change."""
 
 MAX_RESTARTS_WITHOUT_PROGRESS = 5
 """So often in a row may the pages not fit together before the run gives up."""
+
+TOLERANCE = timedelta(seconds=1)
+"""How far a call may lie outside of the window: the API may round where the database does not."""
 
 
 @dataclass(slots=True)
@@ -49,11 +57,16 @@ class _Sequence:
     """Pages of one and the same query: page 1, 2, 3 ... of all calls since an instant."""
 
     since: datetime
+    known: set[int]
+    """Ids of the calls since then that were handed out before."""
+    known_until: datetime
+    """When the last of them ended; one that ends later now was changed."""
     read_before: int = 0
     total: int | None = None
     pages: int = 0
     received: int = 0
-    ended_empty: bool = False
+    length: int = 0
+    """Calls on the latest page."""
     last: _LastCalls = field(default_factory=_LastCalls)
 
 
@@ -66,11 +79,14 @@ class CallPages(HeaderLinkPaginator):
     unbroken, no call twice, and as many calls as promised. If it does not fit, reading begins
     again at the last ``ended_at`` taken: ``since`` includes that instant, and the calls known
     from it are left out.
+
+    If it is the count that changed, it begins again a page earlier: a server that counts first
+    and selects then may have shifted the latest page already, under the count of before.
     """
 
     def __init__(
         self,
-        since: datetime,
+        window: Window,
         page_size: int,
         logger: logging.Logger,
         *,
@@ -79,7 +95,7 @@ class CallPages(HeaderLinkPaginator):
         """Start before the first page.
 
         Args:
-            since: Where the window begins.
+            window: The calls to read.
             page_size: Calls asked for per page.
             logger: Takes a line whenever reading begins again.
             limit: Calls after which to stop, as a connection test does; None for all.
@@ -93,8 +109,11 @@ class CallPages(HeaderLinkPaginator):
         self._short_page: int | None = None
         self._logger = logger
         self._limit = limit
+        self._window = window
         self._last = _LastCalls()
-        self._sequence = _Sequence(since)
+        self._last_but_one = _LastCalls()
+        self._latest_page: set[int] = set()
+        self._sequence = _Sequence(window.since, set(), window.since)
         self._begins_again = False
         self._restarts_without_progress = 0
 
@@ -115,7 +134,8 @@ class CallPages(HeaderLinkPaginator):
         total = _total_count(response)
         misfit = self._misfit(calls, ends, total, more="next" in response.links)
         if misfit:
-            self._begin_again(misfit)
+            is_shifted = self._sequence.pages > 1 and total != self._sequence.total
+            self._begin_again(misfit, a_page_earlier=is_shifted)
             return []
 
         sequence = self._sequence
@@ -124,14 +144,19 @@ class CallPages(HeaderLinkPaginator):
             self.promised = sequence.read_before + total
         sequence.pages += 1
         sequence.received += len(calls)
-        sequence.ended_empty = not calls
-        known = self._last
-        fresh = [call for call, end in zip(calls, ends, strict=True) if not known.has(call, end)]
-        for last in (sequence.last, known):
-            last.add_all(calls, ends)
-        self.read += len(fresh)
+        sequence.length = len(calls)
+        fresh = [
+            call
+            for call, end in zip(calls, ends, strict=True)
+            if call.id not in sequence.known or end > sequence.known_until
+        ]
+        sequence.last.add_all(calls, ends)
         if fresh:
             self._restarts_without_progress = 0
+            self.read += len(fresh)
+            self._last_but_one = _LastCalls(self._last.end, set(self._last.ids))
+            self._latest_page = {call.id for call in calls}
+        self._last.add_all(calls, ends)
         return fresh
 
     @override
@@ -146,25 +171,34 @@ class CallPages(HeaderLinkPaginator):
         if self._begins_again:
             return True
         sequence = self._sequence
+        if not sequence.length or sequence.total == sequence.received:
+            return "next" in response.links and bool(sequence.length)
         is_promised = "next" in response.links or (sequence.total or 0) > sequence.received
-        return is_promised and not sequence.ended_empty
+        # Where neither header tells the end, a page that is not full does.
+        return is_promised or sequence.length >= self._page_size
 
     @override
     def get_next_url(self, response: requests.Response) -> str | None:
-        """Return the link to the next page, or what stands in for it.
+        """Return a URL of which only the query counts: that of the link to the next page.
 
-        Of the URL only the query is used: the token must not follow it to another host.
+        The token must not follow the link to another host, and the window and the page size stay
+        those of this run, whatever the link makes of them. Where a proxy strips the link, or it
+        skips a page, the page's number stands in for it.
         """
-        since = format_timestamp(self._sequence.since)
+        own = {"since": format_timestamp(self._sequence.since), "per_page": self._page_size}
         if self._begins_again:
             self._begins_again = False
             # The fragment is never sent: it tells a second restart at one instant from a loop.
-            return f"?{urlencode({'since': since})}#{self._restarts_without_progress}"
-        url = super().get_next_url(response)
-        if url and not (self.current_value and urlsplit(url).query == self.current_value.query):
-            return url
-        # A proxy may strip the header: X-Total-Count says that there is a next page.
-        return f"?{urlencode({'since': since, 'page': self._sequence.pages + 1})}"
+            return f"?{urlencode(own)}#{self._restarts_without_progress}"
+        page = str(self._sequence.pages + 1)
+        linked = parse_qs(urlsplit(super().get_next_url(response) or "").query)
+        if not linked or linked.get("page", [page]) != [page]:
+            linked = {"page": [page]}
+        followed = {name: values for name, values in linked.items() if name not in RUN_PARAMETERS}
+        query = urlencode(followed | own, doseq=True)
+        if self.current_value and query == self.current_value.query:
+            query = urlencode({"page": page} | own)
+        return f"?{query}"
 
     def _misfit(
         self,
@@ -178,22 +212,33 @@ class CallPages(HeaderLinkPaginator):
         sequence = self._sequence
         if sequence.pages and total != sequence.total:
             return f"X-Total-Count went from {sequence.total} to {total}"
-        if any(later < earlier for earlier, later in pairwise(ends)):
-            return "a page is not sorted by ended_at"
-        if ends and sequence.last.end and ends[0] < sequence.last.end:
-            return "a page begins before the end of the one before it"
-        if any(sequence.last.has(call, end) for call, end in zip(calls, ends, strict=True)):
-            return "a call came on two pages"
+        if misfit := self._order_misfit(calls, ends):
+            return misfit
         if total is None:
             return "a page came without calls" if more and not calls else None
         return self._length_misfit(len(calls), total)
 
+    def _order_misfit(self, calls: list[Call], ends: list[datetime]) -> str | None:
+        """Compare when a page's calls ended with each other, the page before and the window."""
+        sequence = self._sequence
+        if not ends:
+            return None
+        if any(later < earlier for earlier, later in pairwise(ends)):
+            return "a page is not sorted by ended_at"
+        if sequence.last.end and ends[0] < sequence.last.end:
+            return "a page begins before the end of the one before it"
+        if ends[0] < sequence.since - TOLERANCE or ends[-1] >= self._window.until + TOLERANCE:
+            return "a page has calls from outside of the window"
+        if any(sequence.last.has(call, end) for call, end in zip(calls, ends, strict=True)):
+            return "a call came on two pages"
+        return None
+
     def _length_misfit(self, length: int, total: int) -> str | None:
         """Compare a page's length with what X-Total-Count and the page size promise."""
         is_first = not self._sequence.pages
-        if is_first and length in (self._short_page, max(length, self._page_size)):
-            # Longer, or twice as short: the server holds to a page size of its own.
-            self._page_size = length or self._page_size
+        if is_first and length and (length == self._short_page or length > self._page_size):
+            # Twice as short, or longer: the server holds to a page size of its own.
+            self._page_size = length
         expected = max(0, min(self._page_size, total - self._sequence.received))
         if length == expected or (is_first and length > expected):
             return None
@@ -201,8 +246,8 @@ class CallPages(HeaderLinkPaginator):
             self._short_page = length
         return f"a page has {length} calls instead of {expected}"
 
-    def _begin_again(self, misfit: str) -> None:
-        """Go back to the last call taken.
+    def _begin_again(self, misfit: str, *, a_page_earlier: bool) -> None:
+        """Go back to the last call taken, or to the last one of the page before.
 
         Raises:
             UnexpectedAnswerError: If there was no progress for too long.
@@ -216,8 +261,16 @@ class CallPages(HeaderLinkPaginator):
                 "from there."
             )
             raise UnexpectedAnswerError(msg)
-        since = self._last.end or self._sequence.since
-        self._sequence = _Sequence(since, read_before=self.read - len(self._last.ids))
+        point, known = self._last, self._last.ids
+        if a_page_earlier and self._last_but_one.end:
+            point, known = self._last_but_one, self._last_but_one.ids | self._latest_page
+        since = point.end or self._sequence.since
+        self._sequence = _Sequence(
+            since,
+            set(known),
+            self._last.end or since,
+            read_before=self.read - len(known),
+        )
         self._begins_again = True
         self._logger.warning(
             "The pages of calls moved while they were read (%s): beginning again at %s.",

@@ -168,6 +168,12 @@ class Calls(PagewiseStream, TupleStream):
             self.logger.info("Nothing to read from %s.", self.window)
             return
         self.logger.info("Reading calls that ended from %s.", self.window)
+        for stream in self.selected_streams:
+            if stream.bookmark and stream.bookmark < self.window.since:
+                self.logger.warning(
+                    "start_date is after the bookmark of %s: calls in between are not read.",
+                    stream.name,
+                )
         if self.child_streams and isinstance(self.stream_maps[0], RemoveRecordTransform):
             self.logger.warning(
                 "A stream map drops calls, and all participations with them. To leave out the "
@@ -178,7 +184,7 @@ class Calls(PagewiseStream, TupleStream):
     @override
     def get_new_paginator(self) -> CallPages:
         self.pages = CallPages(
-            self.window.since,
+            self.window,
             self.page_size,
             self.logger,
             limit=self.ABORT_AT_RECORD_COUNT,
@@ -234,6 +240,8 @@ class Calls(PagewiseStream, TupleStream):
     @override
     def log_sync_costs(self) -> None:
         """Sum the run up, a line per stream; the SDK calls this at the end of a run."""
+        if not self.selected_streams:
+            self.logger.warning("No stream is selected, so nothing was read.")
         for stream in self.selected_streams:
             stream.logger.info(
                 "%s: %d rows from %d requests, of calls that ended from %s; bookmark: %s.",

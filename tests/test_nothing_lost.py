@@ -100,6 +100,15 @@ def test_a_run_begins_at_the_earlier_bookmark_less_the_lookback(
     assert sandbox.requests[0].query["since"] == (since or "2026-03-02T09:20:00.123456Z")
 
 
+def test_a_start_date_after_the_bookmark_is_warned_of(tap: TapCommand, serve: Serve) -> None:
+    config = config_for(serve(make_calls(30)), start_date=minute(20))
+
+    run = tap(config=config, state=state_of(minute(10), minute(25)))
+
+    line = "start_date is after the bookmark of calls: calls in between are not read."
+    assert run.stderr.count(line) == 1
+
+
 def test_bookmarks_never_move_back_while_a_lookback_reads_older_calls(
     tap: TapCommand,
     serve: Serve,
@@ -630,6 +639,7 @@ def test_each_new_field_is_warned_of_once_a_run(tap: TapCommand, serve: Serve) -
         for participation in call["call_participations"]:
             participation["role"] = "host"
             participation["user"]["name"] = "canary"
+            participation["user"]["canary@lumen.example"] = 1
 
     run = tap(config=config_for(serve(calls), page_size=10))
 
@@ -637,7 +647,7 @@ def test_each_new_field_is_warned_of_once_a_run(tap: TapCommand, serve: Serve) -
     for name in ("call.room", "call_participations.role", "user.name"):
         assert run.stderr.count(f"has a new field, '{name}'") == 1
     assert "canary" not in run.stdout + run.stderr
-    assert run.stderr.count("WARNING") == 3
+    assert run.stderr.count("WARNING") == 4
 
 
 @pytest.mark.parametrize(
@@ -708,3 +718,130 @@ def test_a_state_that_is_no_state_is_refused(tap: TapCommand, tmp_path: Path) ->
         (error,) = run.errors
         assert error.startswith("--state ")
         assert "Traceback" not in run.stderr
+
+
+# Servers that contradict themselves
+
+
+def test_a_page_shifted_under_the_count_of_before_is_read_again(
+    tap: TapCommand,
+    serve: Serve,
+) -> None:
+    """A server that counts and then selects: a call is deleted between the two."""
+    log = CallLog(make_calls(50))
+    sandbox = serve(log, **moving(log, {2: delete(3)}))
+    sandbox.faults.extend([None, faults.with_headers(X_Total_Count="50")])
+
+    run = tap(config=config_for(sandbox, page_size=10))
+
+    assert sorted(run.ids("calls")) == list(range(1, 51))
+    assert_moved(run, "X-Total-Count went from 50 to 49", minute(10))
+
+
+def test_a_call_that_is_changed_to_end_later_is_written_again(
+    tap: TapCommand,
+    serve: Serve,
+) -> None:
+    log = CallLog(make_calls(30))
+
+    def change(log: CallLog) -> None:
+        log.delete(10)
+        log.delete(11)
+        log.add(make_call(10, ended_at=minute(25)))
+
+    sandbox = serve(log, **moving(log, {2: change}))
+    run = tap(config=config_for(sandbox, page_size=10))
+
+    assert [row["ended_at"] for row in run.records("calls") if row["id"] == 10] == [
+        minute(10),
+        minute(25),
+    ]
+
+
+def test_a_page_size_that_a_server_keeps_to_for_a_while_leaves_nothing_out(
+    tap: TapCommand,
+    serve: Serve,
+) -> None:
+    sandbox = serve(make_calls(35), max_per_page=20)
+    short = faults.edited(lambda calls: calls[:5])
+    sandbox.faults.extend([short, short])
+
+    run = tap(config=config_for(sandbox, page_size=10))
+
+    assert run.ids("calls") == list(range(1, 36))
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        faults.without_headers("Link", "X-Total-Count"),
+        faults.with_headers(Link="", X_Total_Count="1"),
+        faults.with_headers(Link="", X_Total_Count="0"),
+    ],
+    ids=["no headers", "a total of 1", "a total of 0"],
+)
+@pytest.mark.parametrize("always", [True, False])
+def test_a_full_page_is_never_the_end_if_nothing_says_so(
+    tap: TapCommand,
+    serve: Serve,
+    spoilt: Any,
+    always: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    sandbox = serve(make_calls(35))
+    sandbox.faults.extend([spoilt] * (40 if always else 1))
+
+    run = tap(config=config_for(sandbox, page_size=10))
+
+    assert set(run.ids("calls")) == set(range(1, 36))
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["page=3", "page=2&page=3", "per_page=20&page=2", "page=2&since=", "page=2", "cursor=abc"],
+)
+def test_a_link_changes_neither_the_window_nor_the_page_size_nor_skips_a_page(
+    tap: TapCommand,
+    serve: Serve,
+    query: str,
+) -> None:
+    sandbox = serve(make_calls(35))
+    sandbox.faults.append(faults.with_headers(Link=f'</api/v2/call_usage?{query}>; rel="next"'))
+
+    run = tap(config=config_for(sandbox, page_size=10))
+
+    assert set(run.ids("calls")) == set(range(1, 36))
+    assert run.returncode == 0
+
+
+@pytest.mark.parametrize("ended_at", ["2099-01-01T00:00:00Z", "1999-01-01T00:00:00Z"])
+def test_a_call_from_outside_of_the_window_moves_no_bookmark(
+    tap: TapCommand,
+    serve: Serve,
+    ended_at: str,
+) -> None:
+    def spoil(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        place = -1 if ended_at > minute(0) else 0
+        calls[place]["ended_at"] = ended_at
+        return calls
+
+    sandbox = serve(make_calls(30))
+    sandbox.faults.append(faults.edited(spoil))
+    config = config_for(sandbox, page_size=10, start_date="2026-01-01")
+
+    run = tap(config=config)
+
+    assert run.ids("calls") == list(range(1, 31))
+    assert bookmarks(run.state) == (minute(30), minute(30))
+    assert_moved(run, "a page has calls from outside of the window", "2026-01-01T00:00:00.000Z")
+
+
+def test_a_server_that_ignores_since_is_no_endless_loop(tap: TapCommand, serve: Serve) -> None:
+    page_1 = json.dumps(make_calls(10)).encode()
+    sandbox = serve(make_calls(30))
+    sandbox.faults.extend([None, *[faults.body(page_1)] * 40])
+
+    run = tap(config=config_for(sandbox, page_size=10), time_flies=True)
+
+    assert run.returncode == 1
+    assert "Tuple's pages did not fit together 6 times in a row" in run.errors[0]
+    assert len(sandbox.requests) < 10
