@@ -105,7 +105,8 @@ class AnswerReader:
             if name in shape.__struct_fields__:
                 known[name] = self._known_part(item, _NESTED.get(name))
                 continue
-            field = f"{_NAMES[shape]}.{name}"
+            # A name that is none may be a value, such as an email.
+            field = f"{_NAMES[shape]}.{name if name.isidentifier() else '...'}"
             if field not in self._new_fields:
                 self._new_fields.add(field)
                 self._logger.warning(

@@ -29,6 +29,7 @@ class BookmarkedStream(Stream):
     """
 
     is_sorted = True
+    partitions = None
 
     @property
     def bookmark(self) -> datetime | None:

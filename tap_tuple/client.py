@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from functools import cached_property, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import ParseResult, parse_qsl, urlsplit
+from urllib.parse import ParseResult, parse_qsl, unquote, urlsplit
 
 import backoff
 import requests
@@ -31,7 +31,7 @@ TIMEOUT_SECONDS = 60
 """How long to wait for a connection, and again for each part of an answer."""
 
 MAX_TRIES = 8
-"""Tries of a request that fails for another reason than the rate limit: some two minutes."""
+"""Tries of a request that fails for another reason than the rate limit: two minutes at most."""
 
 RATE_LIMIT_PATIENCE_SECONDS = 600
 """How long to sit out a quota that the team's other integrations use up."""
@@ -220,6 +220,7 @@ class TupleStream(RESTStream[ParseResult]):
             Seconds to wait; takes the exception that made the request fail.
         """
         waits = backoff.expo(factor=1, max_value=MAX_BACKOFF_SECONDS)
+        # Both generators begin with a yield that nobody waits for.
         next(waits)
         error = yield 0
         while True:
@@ -278,6 +279,6 @@ def _public_reason(error: BaseException | None) -> str:
 
 def _public_words(body: str, token: str) -> str:
     """Quote the beginning of what the API says, with emails and the token blotted out."""
-    body = body.replace(token, "[...]")
+    body = unquote(body.replace(token, "[...]").replace(r"\u0040", "@"))
     words = " ".join(re.sub(r"[^\s\"'<>]*@[^\s\"'<>]*", "[...]", body).split())
     return words if len(words) <= MAX_WORDS else f"{words[:MAX_WORDS]}..."

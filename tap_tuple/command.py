@@ -28,8 +28,8 @@ class OneLineErrorsCommand(SingerCommand):
             where = f"{Path(last.filename).name}:{last.lineno}"
             self._fail(
                 f"Stopped by {type(error).__name__} in {last.name} ({where}). If a stream map "
-                "computes with columns, check it; otherwise please report this, with the log of a "
-                "run at log level DEBUG.",
+                "computes with columns or settings, check it; otherwise please report this, with "
+                "the log of a run with TAP_TUPLE_LOGLEVEL=DEBUG in the environment.",
                 error,
             )
 

@@ -102,7 +102,12 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
         out = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
         try:
             while lines:
-                lines = lines[out.write(lines) :]
+                written = out.write(lines)
+                if written is None:
+                    # A pipe that does not block, and is full.
+                    select.select([], [out], [])
+                else:
+                    lines = lines[written:]
         except BrokenPipeError:
             msg = "The target stopped reading. Look for its own error; the next run goes on here."
             raise TargetGoneError(msg) from None

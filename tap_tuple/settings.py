@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatch
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import urlsplit
@@ -11,6 +12,8 @@ from tap_tuple.timestamps import parse_timestamp
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
+
+STREAMS = ("calls", "call_participations")
 
 INTEGER_LIMITS: dict[str, tuple[int, int | None]] = {
     "lookback_window": (0, None),
@@ -40,6 +43,7 @@ def problems(config: Mapping[str, Any]) -> Iterator[str]:
             allowed = f"of at least {least}" if greatest is None else f"from {least} to {greatest}"
             yield f"{name} is {value!r}: set it to a whole number {allowed}."
     yield from _url_problems(config.get("api_url"))
+    yield from _stream_map_problems(config.get("stream_maps"))
     user_agent = config.get("user_agent")
     if user_agent is not None and not _is_header_text(user_agent):
         yield "user_agent cannot be sent: set it to printable ASCII characters, or leave it out."
@@ -51,7 +55,7 @@ def _token_problems(token: object) -> Iterator[str]:
             "api_token is missing: set it to a token of your team, which begins with 'sk-tuple-' "
             "(in the environment, TAP_TUPLE_API_TOKEN)."
         )
-    elif not _is_header_text(token) or " " in token:
+    elif not _is_header_text(token) or not set(" \"'").isdisjoint(token):
         yield (
             "api_token is no token: set it to the one text that begins with 'sk-tuple-', without "
             "spaces, quotes or line breaks around it."
@@ -76,11 +80,20 @@ def _date_problems(config: Mapping[str, Any]) -> Iterator[str]:
                 f"{name} is {value!r}: set it to a date such as 2026-01-31, or to a time such as "
                 "2026-01-31T09:00:00Z, or leave it out."
             )
-    if len(dates) == len(("start_date", "end_date")) and dates["start_date"] >= dates["end_date"]:
+    start, end = dates.get("start_date"), dates.get("end_date")
+    if start and end and start >= end:
         yield (
             f"end_date {config['end_date']} is not after start_date {config['start_date']}: set it "
             "to a later date, or leave it out."
         )
+
+
+def _stream_map_problems(maps: object) -> Iterator[str]:
+    """Find maps of streams that there are not: such a map hashes no email, in silence."""
+    for name, definition in maps.items() if isinstance(maps, dict) else ():
+        source = definition.get("__source__", name) if isinstance(definition, dict) else name
+        if not name.startswith("__") and not any(fnmatch(each, source) for each in STREAMS):
+            yield f"stream_maps names {source!r}, which is no stream: use {' or '.join(STREAMS)}."
 
 
 def _url_problems(url: object) -> Iterator[str]:
@@ -100,6 +113,7 @@ def _url_problems(url: object) -> Iterator[str]:
         or parts.query
         or parts.fragment
         or not _is_header_text(url)
+        # The SDK would fill a setting in for a name in braces.
         or not set(" {}").isdisjoint(str(url))
     ):
         yield f"api_url is {url!r}: set it to an address such as https://production.tuple.app."

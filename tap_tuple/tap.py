@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,6 +17,7 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.plugin_base import PluginBase
 from typing_extensions import override
 
+from tap_tuple.client import TOKENS_PAGE
 from tap_tuple.command import OneLineErrorsCommand
 from tap_tuple.errors import SettingsError
 from tap_tuple.files import check_catalog, check_config, check_state
@@ -67,8 +69,7 @@ class TapTuple(Tap):
             title="API token",
             description=(
                 "A token of your team for Tuple's usage API; it begins with `sk-tuple-`. Team "
-                "owners and managers create one at "
-                "https://production.tuple.app/team_management/api_tokens."
+                f"owners and managers create one at {TOKENS_PAGE}."
             ),
         ),
         th.Property(
@@ -169,8 +170,11 @@ class TapTuple(Tap):
             )
         except ConfigValidationError as error:
             # The SDK's own lines quote the value, which may be the token.
-            lines = list(problems(self.config)) or error.errors
-            raise SettingsError("\n".join(lines)) from None
+            lines = list(problems(self.config)) or [
+                f"{name} has a value of the wrong type: see --about."
+                for name in _names_in(error.errors)
+            ]
+            raise SettingsError("\n".join(lines) or str(error)) from None
         except ValueError:
             if wrong := _wrong_integers_in_environment(self._env_var_prefix):
                 raise SettingsError("\n".join(wrong)) from None
@@ -180,6 +184,9 @@ class TapTuple(Tap):
         for name in NOT_OFFERED:
             if self.config.get(name):
                 self.logger.warning("%s has no effect: tap-tuple does not offer it.", name)
+        for name in self.config.keys() - self.config_jsonschema["properties"].keys():
+            if name not in NOT_OFFERED:
+                self.logger.warning("%s is no setting of tap-tuple, and has no effect.", name)
 
     @override
     def setup_mapper(self) -> None:
@@ -195,6 +202,12 @@ class TapTuple(Tap):
         for entry in catalog.streams:
             entry.metadata.root.selected = True
         self.mapper.register_raw_streams_from_catalog(catalog)
+        for stream in self.streams.values():
+            if stream.name not in self.mapper.stream_maps:
+                # A catalog may leave the parent of the stream that it selects out.
+                self.mapper.register_raw_stream_schema(
+                    stream.name, stream.schema, stream.primary_keys
+                )
 
     @override
     def discover_streams(self) -> Sequence[Stream]:
@@ -245,6 +258,11 @@ class TapTuple(Tap):
             help=command.help,
             logger=cls.logger,
         )
+
+
+def _names_in(errors: list[str]) -> list[str]:
+    """Name the settings that the SDK's errors are about, without the values that they quote."""
+    return [name for error in errors for name in re.findall(r" in config\['(\w+)'", error)[-1:]]
 
 
 def _wrong_integers_in_environment(prefix: str) -> list[str]:

@@ -57,7 +57,7 @@ def in_utc(text: str) -> str:
         ValueError: If the text is no timestamp.
     """
     timestamp = datetime.fromisoformat(text)
-    if text[-1] == "Z" and text[10] == "T":
+    if text[-1] == "Z" and text[10] == "T" and text[19] in ".Z":
         return text
     timestamp = parse_timestamp(text)
     _, point, decimals = text.replace(",", ".").partition(".")

@@ -173,7 +173,7 @@ REFUSED = [
     (faults.status(403, b"canary"), "Tuple does not let this token read the team's calls (status"),
     (faults.status(404, b"canary"), "There is no usage API at http://127.0.0.1:"),
     (
-        faults.status(422, b'{"error": "since is invalid", "by": "canary@lumen.example"}'),
+        faults.status(422, b'{"error": "since is invalid", "by": "canary\\u0040lumen.example"}'),
         (
             "Tuple refuses the time range (status 422): check start_date and end_date. Tuple says: "
             '{"error": "since is invalid", "by": "[...]"}'

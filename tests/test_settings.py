@@ -28,6 +28,11 @@ WRONG = [
     ({"api_token": "sk tuple canary"}, "api_token is no token: "),
     ({"api_token": "sk-tuple-canärie"}, "api_token is no token: "),
     ({"api_token": 4711}, "api_token is no token: "),
+    ({"api_token": '"sk-tuple-canary"'}, "api_token is no token: "),
+    (
+        {"stream_maps": {"call_participation": {"user_email": None}}},
+        "stream_maps names 'call_participation', which is no stream: use calls or call_particip",
+    ),
     ({"start_date": "yesterday"}, f"start_date is 'yesterday': {DATE_HELP}"),
     ({"start_date": ""}, f"start_date is '': {DATE_HELP}"),
     ({"start_date": 20260101}, f"start_date is 20260101: {DATE_HELP}"),
@@ -120,6 +125,28 @@ def test_the_command_line_says_it_before_anything_is_sent_or_written(
     assert next(iter(settings)) in error
     assert "Traceback" not in run.stderr
     assert sandbox.requests == []
+
+
+def test_a_setting_of_the_wrong_type_is_named_without_its_value(tap: TapCommand) -> None:
+    run = tap(config={"api_token": TOKEN, "stream_map_config": "canary"})
+
+    assert run.errors == ["stream_map_config has a value of the wrong type: see --about."]
+    assert "canary" not in run.stderr
+
+
+def test_a_setting_that_there_is_not_is_warned_of(
+    tap: TapCommand,
+    serve: Callable[..., Sandbox],
+) -> None:
+    run = tap(config=config_for(serve([]), start_dat="2026-01-01"))
+
+    assert "start_dat is no setting of tap-tuple, and has no effect." in run.stderr
+    assert run.returncode == 0
+
+
+def test_maps_by_pattern_and_of_a_source_are_right() -> None:
+    maps = {"call*": {}, "copy": {"__source__": "calls"}, "__else__": None}
+    assert list(problems({"api_token": TOKEN, "stream_maps": maps})) == []
 
 
 def test_several_wrong_settings_are_a_line_each(tap: TapCommand) -> None:

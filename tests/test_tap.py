@@ -171,6 +171,28 @@ def test_maps_of_streams_that_are_not_selected_stand(tap: TapCommand, serve: Ser
     assert participations_alone.records("calls") == []
 
 
+def test_a_run_without_a_selected_stream_says_so(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve(make_calls(3))
+
+    run = tap(
+        config=config_for(sandbox),
+        catalog=tap.discover(calls=False, call_participations=False),
+    )
+
+    assert "No stream is selected, so nothing was read." in run.stderr
+    assert sandbox.requests == []
+
+
+def test_a_catalog_may_leave_the_parent_out(tap: TapCommand, serve: Serve) -> None:
+    catalog = tap.discover()
+    catalog["streams"] = [s for s in catalog["streams"] if s["tap_stream_id"] != "calls"]
+
+    run = tap(config=config_for(serve(make_calls(3))), catalog=catalog)
+
+    assert len(run.records("call_participations")) == 6
+    assert run.records("calls") == []
+
+
 def test_deselected_columns_are_left_out(tap: TapCommand, serve: Serve) -> None:
     catalog = tap.discover()
     for stream in catalog["streams"]:

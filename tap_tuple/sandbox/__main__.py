@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import click
 
 from tap_tuple.sandbox.company import DEFAULT_SEED, Company
@@ -13,7 +15,12 @@ from tap_tuple.sandbox.server import PATH, Sandbox
 @click.option("--seed", default=DEFAULT_SEED, show_default=True, help="Another company.")
 def serve(port: int, seed: int) -> None:
     """Serve a local Tuple on 127.0.0.1, and say how to reach it."""
-    with Sandbox(Company(seed), port=port) as sandbox:
+    try:
+        served = Sandbox(Company(seed), port=port)
+    except OSError as error:
+        msg = f"Port {port} cannot be had: {error.strerror}."
+        raise click.ClickException(msg) from None
+    with served as sandbox, suppress(KeyboardInterrupt):
         click.echo(f"TAP_TUPLE_API_URL={sandbox.url}")
         click.echo(f"TAP_TUPLE_API_TOKEN={sandbox.token}")
         click.echo(
