@@ -287,7 +287,7 @@ def test_emails_are_hashed_and_calls_filtered_by_what_the_readme_shows(
     text = file.read_text(encoding="utf-8")
     indented = "".join(f"    {line}\n" for line in shown.splitlines())
     file.write_text(
-        text.replace("\n  # The same tap against", f"\n{indented}\n  # The same tap against"),
+        text.replace("\n  - name: tap-tuple-sandbox", f"\n{indented}\n  - name: tap-tuple-sandbox"),
         "utf-8",
     )
     calls = make_calls(5)
