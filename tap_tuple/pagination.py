@@ -171,11 +171,10 @@ class CallPages(HeaderLinkPaginator):
         if self._begins_again:
             return True
         sequence = self._sequence
-        if not sequence.length or sequence.total == sequence.received:
-            return "next" in response.links and bool(sequence.length)
-        is_promised = "next" in response.links or (sequence.total or 0) > sequence.received
-        # Where neither header tells the end, a page that is not full does.
-        return is_promised or sequence.length >= self._page_size
+        if not sequence.length or "next" in response.links:
+            return bool(sequence.length)
+        # A proxy may strip the link, and more: a full page is the end only if the count says so.
+        return sequence.length >= self._page_size and sequence.received != sequence.total
 
     @override
     def get_next_url(self, response: requests.Response) -> str | None:
