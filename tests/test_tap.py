@@ -46,6 +46,15 @@ def test_12345_calls_make_13_requests_and_2_schemas(tap: TapCommand, serve: Serv
     assert 13 <= run.count("STATE") <= 16
 
 
+def test_a_last_page_that_is_full_is_the_end(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve(make_calls(20))
+
+    run = tap(config=config_for(sandbox, page_size=10))
+
+    assert run.ids("calls") == list(range(1, 21))
+    assert len(sandbox.requests) == 2
+
+
 def test_both_schemas_come_before_any_record_even_if_there_is_none(
     tap: TapCommand,
     serve: Serve,
