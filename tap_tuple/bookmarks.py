@@ -29,6 +29,7 @@ class BookmarkedStream(Stream):
     """
 
     is_sorted = True
+    # One bookmark per stream, whatever partitions a state of another tap has.
     partitions = None
 
     @property

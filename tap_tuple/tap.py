@@ -184,7 +184,7 @@ class TapTuple(Tap):
         for name in NOT_OFFERED:
             if self.config.get(name):
                 self.logger.warning("%s has no effect: tap-tuple does not offer it.", name)
-        for name in self.config.keys() - self.config_jsonschema["properties"].keys():
+        for name in sorted(self.config.keys() - self.config_jsonschema["properties"].keys()):
             if name not in NOT_OFFERED:
                 self.logger.warning("%s is no setting of tap-tuple, and has no effect.", name)
 
