@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from singer_sdk import Stream
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
 
 from tap_tuple.errors import SettingsError
-from tap_tuple.timestamps import in_utc, parse_timestamp
+from tap_tuple.timestamps import parse_timestamp
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,7 +43,8 @@ class BookmarkedStream(Stream):
         """
         if self.replication_method != REPLICATION_INCREMENTAL:
             return None
-        state = self._bookmark_state
+        # `stream_state` would make an entry where there is none.
+        state = self.tap_state.get("bookmarks", {}).get(self.name, {})
         value = state.get(VALUE)
         if value is None or state.get(KEY) != self.replication_key:
             return None
@@ -60,7 +61,7 @@ class BookmarkedStream(Stream):
         """Move the bookmark forward, if that is forward.
 
         Args:
-            ended_at: When the last call of a page ended; all calls until then are written.
+            ended_at: When the last call of a page ended, in UTC; all until then are written.
         """
         if self.replication_method != REPLICATION_INCREMENTAL:
             return
@@ -68,13 +69,7 @@ class BookmarkedStream(Stream):
         if bookmark is None or parse_timestamp(ended_at) > bookmark:
             state = self.stream_state
             state[KEY] = self.replication_key
-            state[VALUE] = in_utc(ended_at)
-
-    @property
-    def _bookmark_state(self) -> dict[str, Any]:
-        """Look into the state without making an entry in it."""
-        state: dict[str, Any] = self.tap_state.get("bookmarks", {}).get(self.name, {})
-        return state
+            state[VALUE] = ended_at
 
     @override
     def get_replication_key_signpost(self, context: Context | None = None) -> None:

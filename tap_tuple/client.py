@@ -48,7 +48,6 @@ MAX_WORDS = 200
 TOKENS_PAGE = "https://production.tuple.app/team_management/api_tokens"
 """Where team owners and managers create tokens."""
 
-
 RETRIED = (RetriableAPIError, requests.RequestException, ConnectionError)
 """What may pass: the server's own trouble, and the network's."""
 

@@ -11,8 +11,6 @@ from typing_extensions import override
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from singer_sdk.helpers.types import Context
-
 
 class RunCounter(Counter):
     """Counts records until `exit` reports them."""
@@ -24,10 +22,6 @@ class RunCounter(Counter):
             stream: The stream's name.
         """
         super().__init__(Metric.RECORD_COUNT, {Tag.STREAM: stream}, log_interval=math.inf)
-
-    @override
-    def with_context(self, value: Context | None) -> None:
-        """Have no context: that is of a page."""
 
     @override
     def increment(self, value: int = 1) -> None:
@@ -55,10 +49,6 @@ class RunTimer(Timer):
         """
         super().__init__(Metric.SYNC_DURATION, {Tag.STREAM: stream})
         self.seconds = 0.0
-
-    @override
-    def with_context(self, value: Context | None) -> None:
-        """Have no context: that is of a page."""
 
     @override
     def __exit__(

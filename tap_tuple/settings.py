@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 STREAMS = ("calls", "call_participations")
+"""What a stream map can name."""
 
 INTEGER_LIMITS: dict[str, tuple[int, int | None]] = {
     "lookback_window": (0, None),

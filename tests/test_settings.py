@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_tuple.settings import problems
+from tap_tuple.settings import STREAMS, problems
+from tap_tuple.tap import TapTuple
 from tests.conftest import config_for, make_calls
 
 if TYPE_CHECKING:
@@ -142,6 +143,10 @@ def test_a_setting_that_there_is_not_is_warned_of(
 
     assert "start_dat is no setting of tap-tuple, and has no effect." in run.stderr
     assert run.returncode == 0
+
+
+def test_the_streams_that_a_map_can_name_are_the_taps() -> None:
+    assert sorted(STREAMS) == sorted(TapTuple(validate_config=False).streams)
 
 
 def test_maps_by_pattern_and_of_a_source_are_right() -> None:
