@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tap_tuple.errors import UnexpectedAnswerError
-from tap_tuple.timestamps import in_utc
+from tap_tuple.timestamps import in_utc, parse_timestamp
 
 if TYPE_CHECKING:
     import logging
+    from datetime import datetime
+
+    import requests
+
+
+MAX_PER_PAGE = 1000
+"""Calls that the API answers with at most."""
+
+TOLERANCE = timedelta(seconds=1)
+"""How far a call may lie outside of what was asked for: the API may round its times."""
 
 
 class User(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -38,9 +50,14 @@ class Call(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     duration_seconds: int | None = None
     call_participations: list[Participation] | None = None
 
+    @property
+    def end(self) -> datetime:
+        """When the call ended; of its decimals, those up to microseconds."""
+        return parse_timestamp(self.ended_at)
+
 
 class NotCallsError(Exception):
-    """A body is no JSON array of objects: it comes from something other than the usage API."""
+    """A body is not what was asked for, and asking again may help."""
 
 
 class AnswerReader:
@@ -122,6 +139,28 @@ class AnswerReader:
         if isinstance(item, list):
             return [self._known_part(each, shape) for each in item]
         return self._without_new_fields(item, shape) if isinstance(item, dict) else item
+
+
+def total_count(response: requests.Response) -> int | None:
+    """Read X-Total-Count, the calls that match the query; a value that is no number is none."""
+    text = response.headers.get("X-Total-Count", "")
+    return int(text) if text.isdecimal() else None
+
+
+def check_order(calls: list[Call], since: datetime, until: datetime) -> None:
+    """Check that calls are sorted by their ends, and that these are in what was asked for.
+
+    Raises:
+        NotCallsError: If they are not.
+    """
+    # Without the Z, texts that are in order are in order of time, and quicker to compare.
+    texts = [call.ended_at[:-1] for call in calls]
+    if texts != sorted(texts) and any(later.end < call.end for call, later in pairwise(calls)):
+        msg = "calls that are not sorted by ended_at"
+        raise NotCallsError(msg)
+    if calls and (calls[0].end < since - TOLERANCE or calls[-1].end >= until + TOLERANCE):
+        msg = "calls from outside of the time asked for"
+        raise NotCallsError(msg)
 
 
 _NAMES: dict[type[msgspec.Struct], str] = {

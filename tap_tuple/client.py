@@ -18,8 +18,9 @@ from singer_sdk.exceptions import FatalAPIError, RetriableAPIError
 from singer_sdk.streams import RESTStream
 from typing_extensions import override
 
-from tap_tuple.answer import AnswerReader, Call, NotCallsError
+from tap_tuple.answer import AnswerReader, Call, NotCallsError, check_order, total_count
 from tap_tuple.budget import RequestBudget
+from tap_tuple.timestamps import parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -130,7 +131,7 @@ class TupleStream(RESTStream[ParseResult]):
         status = response.status_code
         if status == HTTPStatus.OK:
             try:
-                self.answer = self.answer_reader.read(response.content)
+                self.answer = self._calls_of(response)
             except NotCallsError as error:
                 msg = f"Tuple answered with {error} under status {status}"
                 raise RetriableAPIError(msg, response) from None
@@ -142,6 +143,16 @@ class TupleStream(RESTStream[ParseResult]):
             raise RetriableAPIError(msg, response)
         else:
             raise FatalAPIError(self.response_error_message(response))
+
+    def _calls_of(self, response: requests.Response) -> list[Call]:
+        calls = self.answer_reader.read(response.content)
+        query = dict(parse_qsl(urlsplit(response.request.url or "").query))
+        check_order(calls, parse_timestamp(query["since"]), parse_timestamp(query["until"]))
+        is_first_page = "page" not in query
+        if is_first_page and not calls and (total_count(response) or "next" in response.links):
+            msg = "no calls, and promised some"
+            raise NotCallsError(msg)
+        return calls
 
     @override
     def response_error_message(self, response: requests.Response) -> str:

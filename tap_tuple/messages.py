@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import sys
+from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,8 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
         self._lines: list[bytes] = []
         self._length = 0
         self._schemas: dict[str, SchemaMessage] = {}
+        self.rows: Counter[str] = Counter()
+        """RECORD messages so far, by the stream that they name."""
 
     @override
     def serialize_message(self, message: Message) -> bytes:
@@ -61,7 +64,9 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
                 return
             self._schemas[message.stream] = message
         self._append(self.format_message(message))
-        if not isinstance(message, RecordMessage):
+        if isinstance(message, RecordMessage):
+            self.rows[message.stream] += 1
+        else:
             self.flush()
 
     def write_row(self, stream: str, row: Record) -> None:
@@ -81,6 +86,7 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
             "time_extracted": datetime.now(UTC),
         }
         self._append(encoder.encode(record) + b"\n")
+        self.rows[stream] += 1
 
     def _append(self, line: bytes) -> None:
         self._length += len(line)

@@ -38,11 +38,11 @@ class Progress:
         if now - self._said < INTERVAL_SECONDS:
             return
         self._said = now
-        read, promised, page = self._pages.read, self._pages.promised, self._pages.count + 1
-        if not promised or read >= promised:
+        read, left, page = self._pages.read, self._pages.missing, self._pages.count + 1
+        if not read or not left:
             self._logger.info("Read %d calls, page %d.", read, page)
             return
-        left = promised - read
+        promised = read + left
         at_this_pace = (now - self._began) / read * left
         by_the_budget = self._budget.seconds_for(-(-left * page // read))
         self._logger.info(

@@ -10,12 +10,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import typing as th
+from singer_sdk.exceptions import FatalAPIError
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 from typing_extensions import override
 
 from tap_tuple.bookmarks import BookmarkedStream
 from tap_tuple.client import TupleStream
+from tap_tuple.errors import UnexpectedAnswerError
 from tap_tuple.messages import LineWriter
 from tap_tuple.meters import RunCounter, RunTimer
 from tap_tuple.pagination import CallPages
@@ -54,9 +56,6 @@ class PagewiseStream(BookmarkedStream):
     # The message makes a target delete the rows outside of the run's window.
     emit_activate_version_messages = False
 
-    rows = 0
-    """Rows read in this run."""
-
     @override
     def apply_catalog(self, catalog: Catalog) -> None:
         super().apply_catalog(catalog)
@@ -76,6 +75,13 @@ class PagewiseStream(BookmarkedStream):
             for each in self.stream_maps
         )
         return is_whole and not is_mapped
+
+    @property
+    def rows_written(self) -> int:
+        """Rows of this run that a target gets, under whatever names stream maps give them."""
+        writer = self._tap.message_writer
+        names = {each.stream_alias for each in self.stream_maps}
+        return sum(writer.rows[name] for name in names) if isinstance(writer, LineWriter) else 0
 
     @override
     def get_batch_config(self, config: Mapping[str, Any]) -> None:
@@ -160,6 +166,8 @@ class Calls(PagewiseStream, TupleStream):
             [stream.bookmark for stream in self.selected_streams],
             now=datetime.fromtimestamp(self._tap.initialized_at / 1000, UTC),
         )
+        limit = self.ABORT_AT_RECORD_COUNT
+        self.pages = CallPages(self.window.since, self.page_size, limit=limit)
         for child in self.child_streams:
             if child.selected:
                 # A target makes its table even if no call brings a record.
@@ -179,16 +187,23 @@ class Calls(PagewiseStream, TupleStream):
                 "A stream map drops calls, and all participations with them. To leave out the "
                 "stream alone, deselect it.",
             )
-        yield from super().get_records(context)
+        try:
+            yield from super().get_records(context)
+        except (FatalAPIError, UnexpectedAnswerError) as error:
+            if not self.pages.read:
+                raise
+            read = _counted(self.pages.read, "call")
+            msg = f"{error} {read} read; the next run goes on from there."
+            raise type(error)(msg) from error
+        if self.pages.missing and self.ABORT_AT_RECORD_COUNT is None:
+            self.logger.warning(
+                "Tuple promised %d calls and sent %d. The next run asks for the rest.",
+                self.pages.read + self.pages.missing,
+                self.pages.read,
+            )
 
     @override
     def get_new_paginator(self) -> CallPages:
-        self.pages = CallPages(
-            self.window,
-            self.page_size,
-            self.logger,
-            limit=self.ABORT_AT_RECORD_COUNT,
-        )
         self.progress = Progress(self.pages, self.budget, self.logger)
         return self.pages
 
@@ -211,14 +226,10 @@ class Calls(PagewiseStream, TupleStream):
         Yields:
             A row per call.
         """
-        page = self.pages.take(response, self.answer)
-        if not page:
-            return
-        self._page = page
+        self._page = page = self.pages.take(response, self.answer)
         for call in page:
             yield _call_row(call)
-        self.rows += len(page)
-        self._finish_page(page[-1].ended_at)
+        self._finish_page(self.pages.read_until)
         self.progress.report()
 
     @override
@@ -244,10 +255,11 @@ class Calls(PagewiseStream, TupleStream):
             self.logger.warning("No stream is selected, so nothing was read.")
         for stream in self.selected_streams:
             stream.logger.info(
-                "%s: %d rows from %d requests, of calls that ended from %s; bookmark: %s.",
+                "%s: %s written, %s read in %s, that ended from %s; bookmark: %s.",
                 stream.name,
-                stream.rows,
-                self.budget.spent,
+                _counted(stream.rows_written, "row"),
+                _counted(self.pages.read, "call"),
+                _counted(self.budget.spent, "request"),
                 self.window,
                 format_timestamp(stream.bookmark) if stream.bookmark else "none",
             )
@@ -262,10 +274,11 @@ class Calls(PagewiseStream, TupleStream):
         """Count the records of the whole run, not of a minute."""
         return super().get_record_counter(endpoint=endpoint, log_interval=log_interval)
 
-    def _finish_page(self, ended_at: str) -> None:
+    def _finish_page(self, read_until: str | None) -> None:
         """Move the bookmarks, now that all of a page's rows are written, and say so."""
-        for stream in self.selected_streams:
-            stream.advance_bookmark(ended_at)
+        if read_until:
+            for stream in self.selected_streams:
+                stream.advance_bookmark(read_until)
         self._tap.state_writer.write_state(self.tap_state)
         # The state may be as it was, in a lookback: then no STATE took the records along.
         if isinstance(self._tap.message_writer, LineWriter):
@@ -372,7 +385,6 @@ class CallParticipations(PagewiseStream):
     def _participation_rows(self) -> Iterator[Record]:
         for call in self._page:
             for participation in call.call_participations or ():
-                self.rows += 1
                 yield {
                     "id": participation.id,
                     "call_id": call.id,
@@ -381,6 +393,10 @@ class CallParticipations(PagewiseStream):
                     "left_at": participation.left_at,
                     "user_email": participation.user.email if participation.user else None,
                 }
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _call_row(call: Call) -> Record:

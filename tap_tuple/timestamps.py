@@ -67,6 +67,6 @@ def in_utc(text: str) -> str:
     return f"{timestamp.replace(tzinfo=None).isoformat(timespec='seconds')}.{digits}Z"
 
 
-def earlier(timestamp: datetime, seconds: int) -> datetime:
+def earlier(timestamp: datetime, seconds: float) -> datetime:
     """Go back in time, at most to the epoch."""
     return timestamp - timedelta(seconds=min(seconds, (timestamp - EPOCH).total_seconds()))

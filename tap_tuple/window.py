@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from tap_tuple.pagination import OVERLAP
 from tap_tuple.timestamps import EPOCH, earlier, format_timestamp, parse_timestamp
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ def window_to_read(
 ) -> Window:
     """Choose the window of a run.
 
-    It begins ``lookback_window`` seconds before the earliest bookmark, so that no stream misses
-    what another has read already, but never before ``start_date``. It ends before the run
-    starts, so that calls which end meanwhile do not move the pages.
+    It begins ``lookback_window`` seconds before the earliest bookmark, and at least a second, so
+    that no stream misses what another has read already, but never before ``start_date``. It ends
+    when the run starts, so that a run comes to an end.
 
     Args:
         config: The tap's settings.
@@ -57,5 +58,6 @@ def window_to_read(
     known = list(bookmarks)
     reached = [bookmark for bookmark in known if bookmark is not None]
     if reached and len(reached) == len(known):
-        since = max(start_date, earlier(min(reached), config["lookback_window"]))
+        lookback = max(config["lookback_window"], OVERLAP.total_seconds())
+        since = max(start_date, earlier(min(reached), lookback))
     return Window(since, min(end_date, now))

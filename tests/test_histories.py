@@ -1,8 +1,7 @@
 """Random histories of a team's calls, with faults, kills and resumptions: nothing is ever lost.
 
 ``uv run pytest tests/test_histories.py --histories 5000 --histories-seed 7`` plays more of them,
-and the same ones again. Left out is the one change that page numbers cannot show: a call deleted
-from the pages read so far and another one finalised behind them, between the same two requests.
+and the same ones again.
 """
 
 from __future__ import annotations
@@ -10,8 +9,9 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,16 +20,20 @@ from hypothesis import strategies as st
 from singer_sdk.exceptions import SingerSDKError
 
 from tap_tuple.sandbox import CallLog, Sandbox, faults
+from tap_tuple.sandbox.server import Answer
 from tap_tuple.tap import TapTuple
-from tests.conftest import FIRST_END, api_time, expected_rows, make_call
+from tap_tuple.timestamps import in_utc
+from tests.conftest import FIRST_END, expected_rows, make_call
 from tests.in_process import KilledError, Pipe, StandingClock, standing_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tap_tuple.sandbox.company import Call
+    from tap_tuple.sandbox.server import Fault
 
 LOOKBACK_SECONDS = 6
+MAX_REQUESTS = 300
 SECONDS_PER_RUN = 12
 STREAMS = ("calls", "call_participations")
 KEYS = dict(zip(STREAMS, ("ended_at", "call_ended_at"), strict=True))
@@ -51,65 +55,157 @@ FAULTS = {
 }
 
 
+def headers_of(run: str, seed_value: int) -> Fault:
+    """Send headers that are missing or wrong for a whole run."""
+    random = Random(seed_value)  # noqa: S311 - not for secrets
+    kinds: dict[str, Fault] = {
+        "right": lambda answer: answer,
+        "no link": faults.without_headers("Link"),
+        "no count": faults.without_headers("X-Total-Count"),
+        "neither": faults.without_headers("Link", "X-Total-Count"),
+        "one too high": faults.miscounted(lambda count: count + 1),
+        "one too low": faults.miscounted(lambda count: max(0, count - 1)),
+        "lagging": faults.lagging_count(2),
+        "random": faults.miscounted(lambda count: random.randint(0, 2 * count + 1)),
+        "always a link": faults.with_headers(Link='</api/v2/call_usage?page=2>; rel="next"'),
+    }
+    return kinds[run]
+
+
+HEADERS = ("right", "right", "right", "no link", "no count", "neither")
+WRONG_HEADERS = ("one too high", "one too low", "lagging", "random", "always a link")
+PRECISIONS: dict[str, Fault] = {
+    "exact": lambda answer: answer,
+    "cut": faults.in_milliseconds(is_rounded=False),
+    "rounded": faults.in_milliseconds(is_rounded=True),
+}
+
 CATALOG = (Path(__file__).parent / "catalog.json").read_text(encoding="utf-8")
+
+
+@dataclass
+class Change:
+    """What happens to the source before one request."""
+
+    deleted: list[int]
+    """Places in the source."""
+    late: list[float]
+    """Calls finalised late: seconds before the run's end."""
+    moved_ahead: list[tuple[int, float]]
+    """Places of calls whose end moves, and by how many seconds."""
+    edited: list[int]
+    """Places of calls that lose a participation, or get one."""
 
 
 @dataclass
 class Play:
     """What happens in one run of the tap."""
 
-    new_seconds: list[int]
+    new_seconds: list[float]
     """When calls end that are completed before the run, counted from its period's start."""
-    late_before: list[int]
+    ties: list[tuple[float, int]]
+    """Instants at which several calls end, and how many."""
+    late_before: list[float]
     """Calls finalised late before the run: seconds before the period's start."""
     page_size: int
+    max_per_page: int
     selected: tuple[str, ...]
     killed_after_lines: int | None
     faults: dict[int, str]
-    deletions: dict[int, list[int]]
-    """Places in the source, by the number of the request before which they are deleted."""
-    late: dict[int, list[int]]
-    """Calls finalised late during the run: seconds before its end, by the request's number."""
+    headers: str
+    changes: dict[int, Change]
+    """By the number of the request before which they happen."""
+    changes_after_count: dict[int, Change]
+    """Likewise, when a server has counted and not yet selected."""
+    seed: int
+    """Of what the server does at random."""
 
 
-seconds = st.integers(0, SECONDS_PER_RUN - 1)
-late_seconds = st.integers(0, LOOKBACK_SECONDS)
-request_numbers = st.integers(1, 8)
+def instants(last_second: int) -> st.SearchStrategy[float]:
+    """Whole seconds mostly, so that calls end at the same time, and finer times than the JSON's."""
+    decimals = st.sampled_from([0.0, 0.0, 0.0, 0.0004, 0.0006, 0.001499, 0.25])
+    return st.builds(float.__add__, st.integers(0, last_second).map(float), decimals)
+
+
+new_seconds = instants(SECONDS_PER_RUN - 1)
+# A rounded bookmark may be half a millisecond after the true time.
+late_seconds = instants(LOOKBACK_SECONDS - 1)
+request_numbers = st.integers(1, 10)
 places = st.integers(0, 40)
+changes = st.builds(
+    Change,
+    deleted=st.lists(places, max_size=3),
+    late=st.lists(late_seconds, max_size=2),
+    moved_ahead=st.lists(st.tuples(places, instants(SECONDS_PER_RUN)), max_size=2),
+    edited=st.lists(places, max_size=2),
+)
 plays = st.builds(
     Play,
-    new_seconds=st.lists(seconds, max_size=14),
+    new_seconds=st.lists(new_seconds, max_size=14),
+    ties=st.lists(st.tuples(new_seconds, st.integers(2, 9)), max_size=1),
     late_before=st.lists(late_seconds, max_size=2),
     page_size=st.integers(1, 6),
+    max_per_page=st.sampled_from([2, 3, 4, 1000, 1000]),
     selected=st.sampled_from([STREAMS, STREAMS[:1], STREAMS[1:]]),
     killed_after_lines=st.none() | st.integers(1, 40),
     faults=st.dictionaries(request_numbers, st.sampled_from(sorted(FAULTS)), max_size=3),
-    deletions=st.dictionaries(request_numbers, st.lists(places, max_size=3), max_size=2),
-    late=st.dictionaries(request_numbers, st.lists(late_seconds, max_size=2), max_size=2),
+    headers=st.sampled_from(HEADERS) | st.sampled_from(WRONG_HEADERS),
+    changes=st.dictionaries(request_numbers, changes, max_size=3),
+    changes_after_count=st.dictionaries(request_numbers, changes, max_size=1),
+    seed=st.integers(0, 1000),
 )
+
+
+def in_microseconds(time: datetime) -> str:
+    """Write a time as a database keeps it."""
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 @dataclass
 class Source:
-    """The calls that Tuple has, and all that it ever had."""
+    """The calls that Tuple has, and every version of all that it ever had."""
 
+    precision: str
     log: CallLog = field(default_factory=CallLog)
-    ever: dict[int, Call] = field(default_factory=dict)
+    ever: dict[int, list[Call]] = field(default_factory=dict)
 
-    def add(self, second: int) -> None:
+    def add(self, second: float) -> None:
         number = len(self.ever) + 1
-        call = make_call(
-            number,
-            ended_at=api_time(FIRST_END + timedelta(seconds=second)),
-            participations=number % 4,
-        )
-        self.ever[number] = call
+        ended_at = in_microseconds(FIRST_END + timedelta(seconds=second))
+        call = make_call(number, ended_at=ended_at, participations=number % 4)
+        self.ever[number] = [call]
         self.log.add(call)
 
-    def delete(self, places: list[int]) -> None:
-        calls = self.log.calls(FIRST_END)
-        for number in {calls[place]["id"] for place in places if place < len(calls)}:
+    def change(self, change: Change, end: float) -> None:
+        calls = list(self.log.calls(FIRST_END))
+        for place, seconds in change.moved_ahead:
+            if place < len(calls):
+                ended = datetime.fromisoformat(calls[place]["ended_at"])
+                latest = FIRST_END + timedelta(seconds=end)
+                later = max(ended, min(ended + timedelta(seconds=seconds), latest))
+                self._replace(calls[place], ended_at=in_microseconds(later))
+        for place in change.edited:
+            if place < len(calls):
+                seats = calls[place]["call_participations"]
+                self._replace(calls[place], call_participations=seats[1:])
+        for number in {calls[place]["id"] for place in change.deleted if place < len(calls)}:
             self.log.delete(number)
+        for before_end in change.late:
+            self.add(end - before_end)
+
+    def _replace(self, call: Call, **edits: Any) -> None:
+        number = call["id"]
+        latest = self.ever[number][-1]
+        self.log.delete(number)
+        self.ever[number].append(latest | edits)
+        self.log.add(latest | edits)
+
+    def shown(self, calls: list[Call]) -> list[Call]:
+        """Return calls as the API's JSON shows them."""
+        answer = PRECISIONS[self.precision](Answer(200, json.dumps(calls).encode()))
+        assert answer
+        shown: list[Call] = json.loads(answer.body)
+        return [call | {"ended_at": in_utc(call["ended_at"])} for call in shown]
 
 
 @dataclass
@@ -134,6 +230,12 @@ class Target:
         if came_to_its_end:
             self._keep(pending)
 
+    def read_again_from(self) -> str:
+        """Return when the calls ended that the next run reads at the latest."""
+        bookmarks = self.state.get("bookmarks", {})
+        values = [bookmarks.get(name, {}).get("replication_key_value", "") for name in STREAMS]
+        return str(max(values))
+
     def _keep(self, records: list[dict[str, Any]]) -> None:
         for record in records:
             self.rows[record["stream"]][record["record"]["id"]] = record["record"]
@@ -148,17 +250,25 @@ class Target:
         self.state = state
 
 
-def play(source: Source, target: Target, each: Play, end: int) -> None:
-    """Run the tap once, and let the target take what it wrote."""
+def play(source: Source, target: Target, each: Play, end: float) -> bool:
+    """Run the tap once, let the target take what it wrote, and tell whether it came to its end."""
 
-    def on_request(number: int) -> None:
-        if number in each.deletions:
-            source.delete(each.deletions[number])
-        else:
-            for before_end in each.late.get(number, ()):
-                source.add(end - before_end)
+    def change(changes: dict[int, Change], number: int) -> None:
+        if number in changes:
+            source.change(changes[number], end)
 
-    with Sandbox(source.log, on_request=on_request, requests_per_minute=10_000) as sandbox:
+    source.log.shuffle_ties = Random(each.seed) if each.seed % 3 == 1 else None  # noqa: S311
+    sandbox = Sandbox(
+        source.log,
+        on_request=lambda number: change(each.changes, number),
+        on_count=lambda number: change(each.changes_after_count, number),
+        every_answer=faults.all_of(
+            PRECISIONS[source.precision], headers_of(each.headers, each.seed)
+        ),
+        max_per_page=each.max_per_page,
+        requests_per_minute=10_000,
+    )
+    with sandbox:
         by_number = (FAULTS.get(each.faults.get(number, "")) for number in range(1, 9))
         sandbox.faults.extend(by_number)
         catalog = json.loads(CATALOG)
@@ -184,8 +294,10 @@ def play(source: Source, target: Target, each: Play, end: int) -> None:
             except KilledError:
                 event("killed")
             except SingerSDKError as error:
-                event(type(error).__name__)
+                event(f"{type(error).__name__} {each.headers}")
     target.take(pipe.lines, came_to_its_end=came_to_its_end)
+    assert len(sandbox.requests) < MAX_REQUESTS
+    return came_to_its_end
 
 
 @pytest.fixture(autouse=True)
@@ -208,28 +320,33 @@ def test_the_union_of_what_was_kept_is_the_source(histories_wanted: tuple[int, i
         suppress_health_check=list(HealthCheck),
         print_blob=False,
     )
-    @given(st.lists(plays, min_size=1, max_size=4))
-    def history(script: list[Play]) -> None:
-        source, target = Source(), Target()
+    @given(st.sampled_from(sorted(PRECISIONS)), st.lists(plays, min_size=1, max_size=4))
+    def history(precision: str, script: list[Play]) -> None:
+        source, target = Source(precision), Target()
         for number, each in enumerate(script):
             start = number * SECONDS_PER_RUN
             for before_start in each.late_before if number else ():
-                source.add(start - 1 - before_start)
+                source.add(start - before_start)
             for second in each.new_seconds:
                 source.add(start + second)
+            for second, count in each.ties:
+                for _ in range(count):
+                    source.add(start + second)
             play(source, target, each, start + SECONDS_PER_RUN - 1)
-        undisturbed = Play([], [], 5, STREAMS, None, {}, {}, {})
-        play(source, target, undisturbed, len(script) * SECONDS_PER_RUN)
+        undisturbed = Play([], [], [], 5, 1000, STREAMS, None, {}, "right", {}, {}, 0)
+        since = target.read_again_from()
+        assert play(source, target, undisturbed, len(script) * SECONDS_PER_RUN)
 
-        left = list(source.log.calls(FIRST_END))
-        every = list(source.ever.values())
+        left = source.shown(list(source.log.calls(FIRST_END)))
+        every = source.shown([call for versions in source.ever.values() for call in versions])
         for name, rows, known in zip(
             STREAMS, expected_rows(left), expected_rows(every), strict=True
         ):
             kept = target.rows[name]
             missing = [row["id"] for row in rows if row["id"] not in kept]
             assert not missing, f"{name} lost {missing}"
-            known_rows = {row["id"]: row for row in known}
-            assert all(known_rows[number] == row for number, row in kept.items())
+            stale = [row for row in rows if row[KEYS[name]] >= since and kept[row["id"]] != row]
+            assert not stale, f"{name} has an old version of {stale}"
+            assert all(row in known for row in kept.values())
 
     history()

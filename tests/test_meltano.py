@@ -126,7 +126,7 @@ def test_calls_land_in_postgres_and_a_second_run_brings_what_is_new(
         assert tables(database) == as_stored(calls + new)
         assert len(sandbox.requests) == 3
         # The last call is read again, because calls may have ended at the same instant.
-        assert "calls: 3 rows from 1 requests" in printed
+        assert "calls: 3 rows written, 3 calls read in 1 request," in printed
 
 
 def test_config_test_tells_a_good_token_from_a_bad_one_with_a_single_request(

@@ -106,7 +106,7 @@ def test_a_newcomer_gets_what_the_readme_promises(
     assert len(blocks) == 7
     assert "Plugin configuration is valid" in printed
     assert "@lumen.example" in printed, "the first question has no answer"
-    assert "calls: 30 rows from 1 requests" in printed
+    assert "calls: 30 rows written, 30 calls read in 1 request," in printed
     bookmarks = json.loads(re.findall(r'^(\{"singer_state".*)$', printed, re.MULTILINE)[-1])
     assert set(bookmarks["singer_state"]["bookmarks"]) == {"calls", "call_participations"}
 

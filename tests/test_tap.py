@@ -114,7 +114,7 @@ def test_start_and_end_date_bound_what_is_read(tap: TapCommand, serve: Serve) ->
     assert run.ids("calls") == [3, 4, 5, 6]
 
 
-def test_of_a_link_only_the_query_is_used(tap: TapCommand, serve: Serve) -> None:
+def test_of_a_link_nothing_is_used_but_that_it_is_there(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(25))
     elsewhere = "https://elsewhere.example/steal?page=2&per_page=10&since=2026-01-01T00:00:00Z"
 
@@ -127,7 +127,8 @@ def test_of_a_link_only_the_query_is_used(tap: TapCommand, serve: Serve) -> None
 
     assert run.ids("calls") == list(range(1, 26))
     assert {request.path for request in sandbox.requests} == {"/api/v2/call_usage"}
-    assert sandbox.requests[1].query["page"] == "2"
+    assert sandbox.requests[1].query["since"] == "2026-03-02T09:09:59.000Z"
+    assert "page" not in sandbox.requests[1].query
     assert "until" in sandbox.requests[1].query
 
 
@@ -324,8 +325,19 @@ def test_the_log_sums_a_run_up_per_stream(tap: TapCommand, serve: Serve) -> None
     window = "1970-01-01T00:00:00.000Z to 2026-04-01T00:00:00.000Z"
     bookmark = "bookmark: 2026-03-02T09:25:00.000Z."
     for rows in ("calls: 25 rows", "call_participations: 50 rows"):
-        line = f"{rows} from 3 requests, of calls that ended from {window}; {bookmark}"
+        line = f"{rows} written, 25 calls read in 3 requests, that ended from {window}; {bookmark}"
         assert run.stderr.count(line) == 1
+
+
+def test_the_log_counts_the_rows_that_are_left_by_filters(tap: TapCommand, serve: Serve) -> None:
+    maps = {"calls": {"__filter__": "id > 20"}, "call_participations": {"__alias__": "seats"}}
+
+    run = tap(config=config_for(serve(make_calls(1025)), page_size=1000, stream_maps=maps))
+    idle = tap(config=config_for(serve(make_calls(1))))
+
+    assert " calls: 1,005 rows written, 1,025 calls read in 2 requests, " in run.stderr
+    assert "call_participations: 2,010 rows written, 1,025 calls" in run.stderr
+    assert " calls: 1 row written, 1 call read in 1 request, " in idle.stderr
 
 
 def test_rows_are_the_same_whether_or_not_the_sdk_writes_them(

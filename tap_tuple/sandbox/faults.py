@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,60 @@ def with_headers(**headers: str) -> Fault:
     return lambda answer: replace(answer, headers=answer.headers | added)
 
 
+def miscounted(count: Callable[[int], object]) -> Fault:
+    """Change X-Total-Count; `count` takes the true one, and returns what is sent."""
+
+    def spoil(answer: Answer) -> Answer:
+        total = answer.headers.get("X-Total-Count")
+        if total is None:
+            return answer
+        return replace(answer, headers=answer.headers | {"X-Total-Count": str(count(int(total)))})
+
+    return spoil
+
+
+def lagging_count(requests: int) -> Fault:
+    """Send the X-Total-Count of so many requests before, as a cache does."""
+    counts: list[int] = []
+
+    def lag(total: int) -> int:
+        counts.append(total)
+        return counts[max(0, len(counts) - 1 - requests)]
+
+    return miscounted(lag)
+
+
+def in_milliseconds(*, is_rounded: bool) -> Fault:
+    """Show the times with three decimals, cut or rounded, where the database keeps more."""
+
+    def show(text: str) -> str:
+        time = datetime.fromisoformat(text)
+        if is_rounded:
+            time += timedelta(microseconds=500)
+        return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def edit(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [call | {"ended_at": show(call["ended_at"])} for call in calls]
+
+    return edited(edit)
+
+
+def all_of(*faults: Fault) -> Fault:
+    """Spoil an answer in several ways."""
+
+    def spoil(answer: Answer) -> Answer | None:
+        spoilt: Answer | None = answer
+        for fault in faults:
+            spoilt = fault(spoilt) if spoilt else None
+        return spoilt
+
+    return spoil
+
+
 def edited(edit: Callable[[list[dict[str, Any]]], Any]) -> Fault:
     """Change the calls of a page; `edit` returns what is sent in their place."""
-    return lambda answer: replace(answer, body=json.dumps(edit(json.loads(answer.body))).encode())
+    return lambda answer: (
+        replace(answer, body=json.dumps(edit(json.loads(answer.body))).encode())
+        if answer.status == HTTPStatus.OK
+        else answer
+    )

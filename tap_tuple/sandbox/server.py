@@ -19,6 +19,7 @@ from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from random import Random
     from types import TracebackType
 
     from tap_tuple.sandbox.company import Call
@@ -49,16 +50,21 @@ def end_of(call: Call) -> datetime:
 class CallLog:
     """Calls of one's own making, to which some can be added or deleted while they are served."""
 
-    def __init__(self, calls: Iterable[Call] = ()) -> None:
+    def __init__(self, calls: Iterable[Call] = (), *, shuffle_ties: Random | None = None) -> None:
         """Begin with some calls.
 
         Args:
             calls: In any order; calls that ended at the same instant keep theirs.
+            shuffle_ties: Orders the calls that ended at the same instant anew for each request,
+                as a database may.
         """
         self._calls = sorted(calls, key=end_of)
+        self.shuffle_ties = shuffle_ties
 
     def calls(self, now: datetime) -> Sequence[Call]:  # noqa: ARG002 - they are what they are
         """Return all calls."""
+        if random := self.shuffle_ties:
+            return sorted(self._calls, key=lambda call: (end_of(call), random.random()))
         return self._calls
 
     def add(self, call: Call) -> None:
@@ -99,6 +105,7 @@ class Sandbox:
 
     Every request that is answered is noted in `requests`. A fault in `faults` spoils the answer
     of one request, the first in the list that of the next request; None lets one go unharmed.
+    `every_answer` spoils all of them, before.
     """
 
     def __init__(
@@ -110,6 +117,8 @@ class Sandbox:
         requests_per_minute: int = REQUESTS_PER_MINUTE,
         max_per_page: int = MAX_PER_PAGE,
         on_request: Callable[[int], None] = lambda _: None,
+        on_count: Callable[[int], None] = lambda _: None,
+        every_answer: Fault = lambda answer: answer,
     ) -> None:
         """Prepare a server.
 
@@ -120,6 +129,8 @@ class Sandbox:
             requests_per_minute: How many requests are answered in any 60 seconds.
             max_per_page: A greater ``per_page`` is clamped to it.
             on_request: Called with the number of each request, from 1, before it is answered.
+            on_count: Likewise, when the calls are counted and not yet selected.
+            every_answer: Spoils each answer.
         """
         self.token = TOKEN
         self.requests: list[ReceivedRequest] = []
@@ -129,6 +140,8 @@ class Sandbox:
         self._requests_per_minute = requests_per_minute
         self._max_per_page = max_per_page
         self._on_request = on_request
+        self._on_count = on_count
+        self._every_answer = every_answer
         self._lock = threading.Lock()
         self._answered_at: deque[float] = deque()
         self._server = _Server(port, self)
@@ -173,6 +186,7 @@ class Sandbox:
             self._on_request(len(self.requests) + 1)
             path, query = urlsplit(target).path, dict(parse_qsl(urlsplit(target).query))
             answer: Answer | None = self._documented_answer(path, query, headers)
+            answer = self._every_answer(answer) if answer else None
             fault = self.faults.popleft() if self.faults else None
             if fault and answer:
                 answer = fault(answer)
@@ -203,15 +217,13 @@ class Sandbox:
             per_page = min(_count(query, "per_page", default=DEFAULT_PER_PAGE), self._max_per_page)
         except ValueError as error:
             return _error(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
-        calls = self._source.calls(self._clock())
-        matching = calls[
-            bisect_left(calls, since, key=end_of) : bisect_left(calls, until, key=end_of)
-        ]
+        total = len(self._matching(since, until))
+        self._on_count(len(self.requests) + 1)
         first = (page - 1) * per_page
-        answer = _json(HTTPStatus.OK, matching[first : first + per_page])
-        answer.headers["X-Total-Count"] = str(len(matching))
+        answer = _json(HTTPStatus.OK, self._matching(since, until)[first : first + per_page])
+        answer.headers["X-Total-Count"] = str(total)
         links = {"prev": page - 1} if page > 1 else {}
-        if first + per_page < len(matching):
+        if first + per_page < total:
             links["next"] = page + 1
         if links:
             answer.headers["Link"] = ", ".join(
@@ -219,6 +231,10 @@ class Sandbox:
                 for rel, number in links.items()
             )
         return answer
+
+    def _matching(self, since: datetime, until: datetime) -> Sequence[Call]:
+        calls = self._source.calls(self._clock())
+        return calls[bisect_left(calls, since, key=end_of) : bisect_left(calls, until, key=end_of)]
 
     def _rate_limit_seconds(self) -> float:
         """Return how long until the next request would be answered; 0 if this one is."""

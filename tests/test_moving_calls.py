@@ -1,0 +1,370 @@
+"""Calls that are deleted, changed or finalised while a run reads, and servers that mislead it."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_tuple.sandbox import CallLog, faults
+from tests.conftest import FIRST_END, api_time, config_for, make_call, make_calls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tap_tuple.sandbox import Sandbox
+    from tap_tuple.sandbox.company import Call
+    from tap_tuple.sandbox.server import Fault
+    from tests.conftest import Run, TapCommand
+
+    Serve = Callable[..., Sandbox]
+    Change = Callable[[CallLog], None]
+
+
+RANDOM = Random(3)  # noqa: S311 - not for secrets
+
+
+def minute(number: float) -> str:
+    """Return when the call of a number ended."""
+    return api_time(FIRST_END + timedelta(minutes=number))
+
+
+def late(number: int, minutes: float) -> Call:
+    return make_call(number, ended_at=minute(minutes))
+
+
+def delete(*ids: int) -> Change:
+    def change(log: CallLog) -> None:
+        for number in ids:
+            log.delete(number)
+
+    return change
+
+
+def add(*calls: Call) -> Change:
+    def change(log: CallLog) -> None:
+        for call in calls:
+            log.add(call)
+
+    return change
+
+
+def both(*changes: Change) -> Change:
+    def change(log: CallLog) -> None:
+        for each in changes:
+            each(log)
+
+    return change
+
+
+def at(log: CallLog, changes: dict[int, Change]) -> Callable[[int], None]:
+    """Change the source right before requests of given numbers are answered."""
+
+    def happen(number: int) -> None:
+        if change := changes.get(number):
+            change(log)
+
+    return happen
+
+
+def assert_all_read(run: Run, log: CallLog) -> None:
+    left = log.calls(FIRST_END)
+    assert run.returncode == 0, run.stderr
+    assert {call["id"] for call in left} <= set(run.ids("calls"))
+    seats = {seat["id"] for call in left for seat in call["call_participations"]}
+    assert seats <= set(run.ids("call_participations"))
+
+
+LOST_BY_PAGE_NUMBERS: dict[str, tuple[dict[int, Change], Fault | None]] = {
+    "as many finalised further on as deleted": (
+        {2: both(delete(3, 4), add(late(901, 31.5), late(902, 32.5)))},
+        None,
+    ),
+    "one call whose end moves ahead": ({2: both(delete(10), add(late(10, 35.5)))}, None),
+    "a deletion without X-Total-Count": (
+        {2: delete(*range(1, 6))},
+        faults.without_headers("X-Total-Count"),
+    ),
+    "a deletion under a count that lags": (
+        {2: delete(3), 3: delete(12)},
+        faults.lagging_count(2),
+    ),
+    "a deletion under a count from a cache": (
+        {2: delete(3), 3: delete(12)},
+        faults.lagging_count(10**6),
+    ),
+}
+
+
+@pytest.mark.parametrize("loss", LOST_BY_PAGE_NUMBERS)
+def test_what_page_numbers_lose_is_read(tap: TapCommand, serve: Serve, loss: str) -> None:
+    changes, every_answer = LOST_BY_PAGE_NUMBERS[loss]
+    log = CallLog(make_calls(40))
+    options = {} if every_answer is None else {"every_answer": every_answer}
+    sandbox = serve(log, on_request=at(log, changes), **options)
+
+    run = tap(config=config_for(sandbox, page_size=10))
+
+    assert_all_read(run, log)
+
+
+@pytest.mark.parametrize("request_number", [2, 3, 4])
+def test_a_call_deleted_between_counting_and_selecting_costs_no_other_if_the_run_ends_there(
+    tap: TapCommand,
+    serve: Serve,
+    request_number: int,
+) -> None:
+    log = CallLog(make_calls(40))
+    sandbox = serve(log, on_count=at(log, {request_number: delete(3)}))
+    sandbox.faults.extend([*[None] * request_number, faults.status(403)])
+    config = config_for(sandbox, page_size=10, lookback_window=0)
+
+    ended = tap(config=config)
+    sandbox.faults.clear()
+    rest = tap(config=config, state=ended.state)
+
+    assert set(ended.ids("calls")) | set(rest.ids("calls")) == set(range(1, 41))
+
+
+def test_a_count_that_is_one_too_high_for_good_fails_no_run(tap: TapCommand, serve: Serve) -> None:
+    log = CallLog(make_calls(40))
+    sandbox = serve(log, every_answer=faults.miscounted(lambda count: count + 1))
+
+    first = tap(config=config_for(sandbox, page_size=10))
+    first_requests = len(sandbox.requests)
+    second = tap(config=config_for(sandbox, page_size=10), state=first.state)
+
+    assert_all_read(first, log)
+    assert second.returncode == 0
+    warning = "Tuple promised 41 calls and sent 40. The next run asks for the rest."
+    assert first.stderr.count(warning) == 1
+    assert first_requests <= 4 + 4
+    assert len(sandbox.requests) - first_requests <= 12
+
+
+def test_calls_deleted_and_finalised_all_along_make_none_come_twice(
+    tap: TapCommand,
+    serve: Serve,
+) -> None:
+    log = CallLog(make_calls(300))
+    changes = {
+        number: both(delete(number, number + 1), add(late(900 + number, 280.5 + number / 60)))
+        for number in range(2, 16)
+    }
+    sandbox = serve(log, on_request=at(log, changes))
+
+    run = tap(config=config_for(sandbox, page_size=20))
+
+    assert_all_read(run, log)
+    assert len(run.ids("calls")) == len(set(run.ids("calls")))
+
+
+def test_a_call_that_changes_while_a_run_reads_comes_out_in_its_last_version(
+    tap: TapCommand,
+    serve: Serve,
+) -> None:
+    log = CallLog(make_calls(30))
+    moved, edited = late(5, 25.5), late(10, 10) | {"duration_seconds": 7}
+    sandbox = serve(
+        log,
+        on_request=at(log, {2: both(delete(5, 10), add(moved, edited))}),
+    )
+
+    run = tap(config=config_for(sandbox, page_size=10))
+
+    last = {row["id"]: row for row in run.records("calls")}
+    assert last[5]["ended_at"] == minute(25.5)
+    assert last[10]["duration_seconds"] == 7
+    assert len(run.ids("calls")) == 32
+
+
+@pytest.mark.parametrize(
+    ("calls", "page_size", "requests"),
+    [(12_345, 1000, 13), (40, 10, 4), (35, 10, 4), (3, 10, 1), (0, 10, 1)],
+)
+def test_an_undisturbed_run_reads_every_call_once_and_proves_its_end(
+    tap: TapCommand,
+    serve: Serve,
+    calls: int,
+    page_size: int,
+    requests: int,
+) -> None:
+    sandbox = serve(make_calls(calls))
+
+    first = tap(config=config_for(sandbox, page_size=page_size))
+    made = len(sandbox.requests)
+    idle = tap(config=config_for(sandbox, lookback_window=0), state=first.state)
+
+    assert first.ids("calls") == list(range(1, calls + 1))
+    assert made == requests
+    assert len(sandbox.requests) == made + 1
+    assert idle.ids("calls") == first.ids("calls")[-1:]
+
+
+SERVERS: dict[str, dict[str, Any]] = {
+    "cuts pages": {"max_per_page": 4},
+    "no Link": {"every_answer": faults.without_headers("Link")},
+    "no X-Total-Count": {"every_answer": faults.without_headers("X-Total-Count")},
+    "neither": {"every_answer": faults.without_headers("Link", "X-Total-Count")},
+    "neither, and cuts pages": {
+        "every_answer": faults.without_headers("Link", "X-Total-Count"),
+        "max_per_page": 4,
+    },
+    "a count of words": {"every_answer": faults.with_headers(X_Total_Count="many")},
+    "a count of 0": {"every_answer": faults.with_headers(X_Total_Count="0", Link="")},
+    "a count of 1": {"every_answer": faults.with_headers(X_Total_Count="1", Link="")},
+    "a count too low": {"every_answer": faults.miscounted(lambda count: count - 3)},
+    "a random count": {"every_answer": faults.miscounted(RANDOM.randrange)},
+    "a lagging count": {"every_answer": faults.lagging_count(2)},
+    "times that are cut": {"every_answer": faults.in_milliseconds(is_rounded=False)},
+    "times that are rounded": {"every_answer": faults.in_milliseconds(is_rounded=True)},
+    "links elsewhere": {
+        "every_answer": faults.with_headers(
+            Link='<https://elsewhere.example/?page=9&since=2099-01-01>; rel="next"'
+        ),
+    },
+}
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_every_row_comes_out_of_an_odd_server(tap: TapCommand, serve: Serve, server: str) -> None:
+    """Calls end a minute apart, and nine at one instant; some are apart by less than a decimal."""
+    ends = [minute(20)] * 9 + [
+        (FIRST_END + timedelta(minutes=30, microseconds=400 * place)).isoformat()
+        for place in range(9)
+    ]
+    calls = [make_call(100 + place, ended_at=end) for place, end in enumerate(ends)]
+    log = CallLog([*make_calls(60), *calls], shuffle_ties=RANDOM)
+    sandbox = serve(log, **SERVERS[server])
+
+    run = tap(config=config_for(sandbox, page_size=5), time_flies=True)
+
+    read = set(run.ids("calls"))
+    assert read == {call["id"] for call in log.calls(FIRST_END)}
+    assert len(sandbox.requests) < 150
+    assert (run.returncode == 0) is (server != "links elsewhere")
+    if run.returncode:
+        (error,) = run.errors
+        assert error == (
+            "Tuple promises more calls than it sends. 78 calls read; the next run goes on from "
+            "there."
+        )
+
+
+def test_more_calls_at_one_instant_than_the_server_sends_at_once(
+    tap: TapCommand,
+    serve: Serve,
+) -> None:
+    tied = [make_call(number, ended_at=minute(20)) for number in range(20, 60)]
+    log = CallLog([*make_calls(19), *tied, *(make_call(number) for number in range(60, 80))])
+    changes = {4: delete(20, 21), 5: both(delete(22), add(late(901, 20))), 7: delete(30, 1)}
+    sandbox = serve(log, on_request=at(log, changes), max_per_page=10)
+
+    run = tap(config=config_for(sandbox, page_size=10))
+
+    assert_all_read(run, log)
+    assert len(sandbox.requests) < 40
+
+
+def test_a_kill_amid_calls_of_one_instant_loses_none(tap: TapCommand, serve: Serve) -> None:
+    """The bookmark waits for the second reading, which finds what the first one missed."""
+    tied = [make_call(number, ended_at=minute(20)) for number in range(20, 35)]
+    log = CallLog([*make_calls(19), *tied, *(make_call(number) for number in range(60, 80))])
+    # Page 1 of the tied calls is read; two of them are deleted, and two are finalised further on.
+    change = both(delete(20, 21), add(late(901, 70.5), late(902, 71.5)))
+    for failing in range(4, 14):
+        moving = CallLog(log.calls(FIRST_END))
+        sandbox = serve(moving, on_request=at(moving, {4: change}), max_per_page=10)
+        sandbox.faults.extend([None] * (failing - 1) + [faults.status(403)])
+
+        killed = tap(config=config_for(sandbox, lookback_window=0))
+        sandbox.faults.clear()
+        rest = tap(config=config_for(sandbox, lookback_window=0), state=killed.state)
+
+        assert rest.returncode == 0
+        read = set(killed.ids("calls")) | set(rest.ids("calls"))
+        assert {call["id"] for call in moving.calls(FIRST_END)} <= read, failing
+
+
+BAD_ANSWERS: dict[str, tuple[Fault, str]] = {
+    "unsorted": (
+        faults.edited(lambda calls: calls[::-1]),
+        "Tuple answered with calls that are not sorted by ended_at",
+    ),
+    "from before since": (
+        faults.edited(lambda calls: [late(1, -(10**6)), *calls]),
+        "Tuple answered with calls from outside of the time asked for",
+    ),
+    "from after until": (
+        faults.edited(lambda calls: [*calls, make_call(99, ended_at="2099-01-01T00:00:00Z")]),
+        "Tuple answered with calls from outside of the time asked for",
+    ),
+    "empty": (
+        faults.edited(lambda _: []),
+        "Tuple answered with no calls, and promised some",
+    ),
+    "page 1 again": (
+        faults.body(json.dumps(make_calls(10)).encode()),
+        "Tuple answered with calls from outside of the time asked for",
+    ),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_ANSWERS)
+def test_an_answer_that_cannot_be_right_is_asked_for_again(
+    tap: TapCommand,
+    serve: Serve,
+    bad: str,
+) -> None:
+    fault, reason = BAD_ANSWERS[bad]
+    sandbox = serve(make_calls(30))
+    sandbox.faults.extend([None, fault])
+
+    run = tap(config=config_for(sandbox, page_size=10), time_flies=True)
+
+    assert run.ids("calls") == list(range(1, 31))
+    assert run.stderr.count(f"Try 1 failed: {reason}") == 1
+    assert len(sandbox.requests) == 4
+
+
+@pytest.mark.parametrize("bad", BAD_ANSWERS)
+def test_answers_that_are_never_right_end_in_one_line_and_no_loop(
+    tap: TapCommand,
+    serve: Serve,
+    bad: str,
+) -> None:
+    fault, reason = BAD_ANSWERS[bad]
+    sandbox = serve(make_calls(30))
+    sandbox.faults.extend([None, *[fault] * 40])
+
+    run = tap(config=config_for(sandbox, page_size=10), time_flies=True)
+
+    assert run.returncode == 1
+    assert run.ids("calls") == list(range(1, 11))
+    assert len(sandbox.requests) == 9
+    (error,) = run.errors
+    assert error == (
+        f"No answer from {sandbox.url} after 8 tries: {reason} under status 200. 10 calls read; "
+        "the next run goes on from there."
+    )
+    assert run.state["bookmarks"]["calls"]["replication_key_value"] == minute(10)
+
+
+@pytest.mark.parametrize("left", [1, 4])
+@pytest.mark.parametrize("request_number", [1, 2, 3])
+def test_the_rest_of_a_page_that_came_short_is_read(
+    tap: TapCommand,
+    serve: Serve,
+    request_number: int,
+    left: int,
+) -> None:
+    sandbox = serve(make_calls(30))
+    short = faults.edited(lambda calls: calls[:left])
+    sandbox.faults.extend([*[None] * (request_number - 1), short])
+
+    run = tap(config=config_for(sandbox, page_size=10))
+
+    assert sorted(run.ids("calls")) == list(range(1, 31))
