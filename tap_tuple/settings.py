@@ -1,7 +1,10 @@
-"""Checks the settings before anything is sent, and says what to do about a wrong one."""
+"""Which settings are usable, and what to do about one that is not."""
 
 from __future__ import annotations
 
+import json
+import os
+from difflib import get_close_matches
 from fnmatch import fnmatch
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -10,11 +13,8 @@ from urllib.parse import urlsplit
 from tap_tuple.timestamps import parse_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from datetime import datetime
-
-STREAMS = ("calls", "call_participations")
-"""What a stream map can name."""
 
 INTEGER_LIMITS: dict[str, tuple[int, int | None]] = {
     "lookback_window": (0, None),
@@ -24,11 +24,24 @@ INTEGER_LIMITS: dict[str, tuple[int, int | None]] = {
 """The least and the greatest value; the API answers with at most 1000 calls a page."""
 
 
-def problems(config: Mapping[str, Any]) -> Iterator[str]:
+SDK_SETTINGS: dict[str, tuple[type, str]] = {
+    "stream_maps": (dict, "an object"),
+    "stream_map_config": (dict, "an object"),
+    "flattening_enabled": (bool, "true or false"),
+    "flattening_max_depth": (int, "a whole number"),
+}
+"""The types of the settings that the SDK adds."""
+
+
+def problems(
+    config: Mapping[str, Any],
+    columns: Mapping[str, Collection[str]],
+) -> Iterator[str]:
     """Find what is wrong with the settings.
 
     Args:
         config: The settings, defaults filled in.
+        columns: The columns of each stream, for stream maps.
 
     Yields:
         A line per problem. It names the setting, and holds no secret.
@@ -44,10 +57,42 @@ def problems(config: Mapping[str, Any]) -> Iterator[str]:
             allowed = f"of at least {least}" if greatest is None else f"from {least} to {greatest}"
             yield f"{name} is {value!r}: set it to a whole number {allowed}."
     yield from _url_problems(config.get("api_url"))
-    yield from _stream_map_problems(config.get("stream_maps"))
+    for name, (kind, meaning) in SDK_SETTINGS.items():
+        if config.get(name) is not None and not isinstance(config[name], kind):
+            yield f"{name} has a value of the wrong type: set it to {meaning}."
+    yield from _stream_map_problems(config.get("stream_maps"), columns)
     user_agent = config.get("user_agent")
     if user_agent is not None and not _is_header_text(user_agent):
         yield "user_agent cannot be sent: set it to printable ASCII characters, or leave it out."
+
+
+def environment_problems(schema: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    """Find variables of the environment that the SDK cannot read.
+
+    Args:
+        schema: The JSON schema of the settings.
+        prefix: What the variables' names begin with.
+
+    Yields:
+        A line per problem. It names the setting and the variable.
+    """
+    for name, setting in schema["properties"].items():
+        variable = f"{prefix}{name.upper()}"
+        text = os.environ.get(variable)
+        types = setting["type"]
+        if text is None:
+            continue
+        if "integer" in types and not text.strip().lstrip("+-").isdecimal():
+            yield f"{name} is {text!r} (in {variable}): set it to a whole number."
+        if "object" in types and not _is_json_object(text):
+            yield f"{name} (in {variable}) is no JSON object: correct it, or remove the variable."
+
+
+def _is_json_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 def _token_problems(token: object) -> Iterator[str]:
@@ -89,12 +134,27 @@ def _date_problems(config: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _stream_map_problems(maps: object) -> Iterator[str]:
-    """Find maps of streams that there are not: such a map hashes no email, in silence."""
+def _stream_map_problems(
+    maps: object,
+    columns: Mapping[str, Collection[str]],
+) -> Iterator[str]:
+    """Find maps of streams and columns that there are not: they would hide no email, in silence."""
     for name, definition in maps.items() if isinstance(maps, dict) else ():
         source = definition.get("__source__", name) if isinstance(definition, dict) else name
-        if not name.startswith("__") and not any(fnmatch(each, source) for each in STREAMS):
-            yield f"stream_maps names {source!r}, which is no stream: use {' or '.join(STREAMS)}."
+        streams = [stream for stream in columns if fnmatch(stream, source)]
+        if not streams and not name.startswith("__"):
+            yield f"stream_maps names {source!r}, which is no stream: use {' or '.join(columns)}."
+        if not isinstance(definition, dict) and definition not in (None, "__NULL__"):
+            yield f"stream_maps has something for {name!r} that is no map: use an object or null."
+        known = [column for stream in streams for column in columns[stream]]
+        for column, value in definition.items() if isinstance(definition, dict) else ():
+            is_dropped = value is None or value == "__NULL__"
+            if known and is_dropped and not column.startswith("__") and column not in known:
+                (nearest,) = get_close_matches(column, known, n=1, cutoff=0)
+                yield (
+                    f"stream_maps drops {column!r} of {name}, which is no column of it: did you "
+                    f"mean {nearest!r}?"
+                )
 
 
 def _url_problems(url: object) -> Iterator[str]:

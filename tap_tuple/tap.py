@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import re
-import sys
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,20 +11,24 @@ from singer_sdk import Tap
 from singer_sdk import typing as th
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
-from singer_sdk.plugin_base import PluginBase
+from singer_sdk.mapper import PluginMapper
 from typing_extensions import override
 
-from tap_tuple.client import TOKENS_PAGE
-from tap_tuple.command import OneLineErrorsCommand
-from tap_tuple.errors import SettingsError
-from tap_tuple.files import check_catalog, check_config, check_state
-from tap_tuple.messages import LineWriter
-from tap_tuple.settings import INTEGER_LIMITS, problems
+from tap_tuple.api.client import TOKENS_PAGE
+from tap_tuple.settings import INTEGER_LIMITS, environment_problems, problems
+from tap_tuple.singer.command import (
+    OneLineErrorsCommand,
+    UsageError,
+    check_catalog,
+    check_config,
+    check_state,
+    stop_on_signals,
+)
+from tap_tuple.singer.writer import LineWriter
 from tap_tuple.streams import CallParticipations, Calls
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import FrameType
+    from collections.abc import Iterable, Sequence
     from typing import IO
 
     import click
@@ -35,11 +36,10 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.plugin_base import _ConfigInput
 
-NOT_OFFERED = ("batch_config", "emit_activate_version_messages")
-"""Settings of the SDK that have no effect here."""
+STREAMS = (Calls, CallParticipations)
 
-SIGNAL_EXIT_CODE = 128
-"""Added to a signal's number, as shells do: a run that was stopped is not a run that is done."""
+TOKEN = re.compile(r"(?i)sk-tuple-[^\s'\",;)\]}]+")
+"""What looks like a token; no log line shows it."""
 
 
 class TapTuple(Tap):
@@ -156,11 +156,12 @@ class TapTuple(Tap):
             **kwargs: As `singer_sdk.Tap` takes them.
 
         Raises:
-            SettingsError: If a setting cannot be used; a line per setting says what to do.
+            UsageError: If a setting cannot be used; a line per setting says what to do.
         """
         given = {name: value for name, value in (config or {}).items() if value is not None}
         if parse_env_config:
-            load_dotenv(find_dotenv(usecwd=True))
+            self._check_environment()
+        columns = {stream.name: stream.schema["properties"] for stream in STREAMS}
         try:
             super().__init__(
                 config=given,
@@ -168,50 +169,49 @@ class TapTuple(Tap):
                 validate_config=validate_config,
                 **kwargs,
             )
-        except ConfigValidationError as error:
+        except ConfigValidationError:
             # The SDK's own lines quote the value, which may be the token.
-            lines = list(problems(self.config)) or [
-                f"{name} has a value of the wrong type: see --about."
-                for name in _names_in(error.errors)
-            ]
-            raise SettingsError("\n".join(lines) or str(error)) from None
-        except ValueError:
-            if wrong := _wrong_integers_in_environment(self._env_var_prefix):
-                raise SettingsError("\n".join(wrong)) from None
-            raise
-        if validate_config and (wrong := list(problems(self.config))):
-            raise SettingsError("\n".join(wrong))
-        for name in NOT_OFFERED:
-            if self.config.get(name):
-                self.logger.warning("%s has no effect: tap-tuple does not offer it.", name)
+            _refuse(problems(self.config, columns))
+            _refuse(["A setting has a value of the wrong type: see --about."])
+        if validate_config:
+            _refuse(problems(self.config, columns))
+        stop_on_signals(self.logger)
         for name in sorted(self.config.keys() - self.config_jsonschema["properties"].keys()):
-            if name not in NOT_OFFERED:
-                self.logger.warning("%s is no setting of tap-tuple, and has no effect.", name)
+            self.logger.warning("Ignoring unknown setting %s.", name)
+
+    @classmethod
+    def _check_environment(cls) -> None:
+        """Load `.env`, and check what the SDK cannot read in one line."""
+        try:
+            load_dotenv(find_dotenv(usecwd=True))
+        except (OSError, UnicodeDecodeError):
+            msg = ".env cannot be read: make it readable, and UTF-8 text."
+            raise UsageError(msg) from None
+        schema = deepcopy(cls.config_jsonschema)
+        cls.append_builtin_config(schema)
+        _refuse(environment_problems(schema, f"{cls.name.upper().replace('-', '_')}_"))
 
     @override
     def setup_mapper(self) -> None:
-        """Let the map of a stream that is not selected stand.
+        """Keep the stream maps of deselected streams: a filter counts for the child's rows too.
 
-        The SDK (singer-sdk 0.54) takes such a stream's columns away first and then fails on a map
-        that needs them. But a filter of calls counts for their participations too.
+        The SDK takes a deselected stream's columns away first, and may then fail on its map.
         """
-        # At DEBUG it quotes what a filter makes of a row, which may be an email.
-        logging.getLogger("singer_sdk.mapper").setLevel(logging.INFO)
-        PluginBase.setup_mapper(self)
+        self.mapper = PluginMapper(plugin_config=dict(self.config), logger=self.logger)
         catalog = deepcopy(self.catalog)
         for entry in catalog.streams:
             entry.metadata.root.selected = True
         self.mapper.register_raw_streams_from_catalog(catalog)
         for stream in self.streams.values():
             if stream.name not in self.mapper.stream_maps:
-                # A catalog may leave the parent of the stream that it selects out.
+                # A catalog may leave out the parent of the stream that it selects.
                 self.mapper.register_raw_stream_schema(
                     stream.name, stream.schema, stream.primary_keys
                 )
 
     @override
     def discover_streams(self) -> Sequence[Stream]:
-        return [Calls(self), CallParticipations(self)]
+        return [stream(self) for stream in STREAMS]
 
     @override
     @classmethod
@@ -237,16 +237,6 @@ class TapTuple(Tap):
         return super().cb_config(ctx, param, value)
 
     @override
-    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
-        """Stop at once: the last STATE is out already, and says what a target has in full.
-
-        The SDK's handler (singer-sdk 0.54) writes another STATE, which would wait for a target
-        that has stopped reading, and exits with 0, as if the run were done.
-        """
-        self.logger.warning("Stopped by signal %d; the next run goes on at the bookmark.", signum)
-        sys.exit(SIGNAL_EXIT_CODE + signum)
-
-    @override
     @classmethod
     def get_singer_command(cls) -> click.Command:
         command = super().get_singer_command()
@@ -257,19 +247,11 @@ class TapTuple(Tap):
             params=command.params,
             help=command.help,
             logger=cls.logger,
+            secret=TOKEN,
         )
 
 
-def _names_in(errors: list[str]) -> list[str]:
-    """Name the settings that the SDK's errors are about, without the values that they quote."""
-    return [name for error in errors for name in re.findall(r" in config\['(\w+)'", error)[-1:]]
-
-
-def _wrong_integers_in_environment(prefix: str) -> list[str]:
-    """Name the settings whose variable the SDK could not read as a whole number."""
-    variables = {f"{prefix}{name.upper()}": name for name in INTEGER_LIMITS}
-    return [
-        f"{name} is {os.environ[variable]!r} (in {variable}): set it to a whole number."
-        for variable, name in variables.items()
-        if not os.environ.get(variable, "0").strip().lstrip("+-").isdecimal()
-    ]
+def _refuse(problems: Iterable[str]) -> None:
+    lines = list(problems)
+    if lines:
+        raise UsageError("\n".join(lines))

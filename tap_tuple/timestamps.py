@@ -1,4 +1,4 @@
-"""Reads the timestamps of settings, bookmarks and the API, and writes them in UTC."""
+"""The times of settings, state and API, in UTC."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """Earlier than any call: where a run begins that is to read all history."""
 
 _MILLISECOND_IN_MICROSECONDS = 1000
+_AFTER_SECONDS = {".", "Z"}
 
 
 def parse_timestamp(text: str) -> datetime:
-    """Read an ISO 8601 date or timestamp; no zone means UTC, a date alone is its midnight.
+    """Parse an ISO 8601 date or timestamp; no zone means UTC, a date alone is its midnight.
 
     Args:
         text: Such as ``2026-03-15``, ``2026-03-15T14:30:00`` or
@@ -36,7 +37,7 @@ def parse_timestamp(text: str) -> datetime:
 
 
 def format_timestamp(timestamp: datetime) -> str:
-    """Write a timestamp in UTC, with milliseconds as the API does, or more where it has more."""
+    """Format a timestamp in UTC, with milliseconds as the API does, or more where it has more."""
     exact = timestamp.microsecond % _MILLISECOND_IN_MICROSECONDS
     text = timestamp.astimezone(UTC).isoformat(
         timespec="microseconds" if exact else "milliseconds",
@@ -44,8 +45,8 @@ def format_timestamp(timestamp: datetime) -> str:
     return text.replace("+00:00", "Z")
 
 
-def in_utc(text: str) -> str:
-    """Move a timestamp to UTC and keep its decimals, however many there are.
+def to_utc(text: str) -> str:
+    """Convert a timestamp to UTC and keep its decimals, however many there are.
 
     Args:
         text: A timestamp as the API writes it.
@@ -57,7 +58,7 @@ def in_utc(text: str) -> str:
         ValueError: If the text is no timestamp.
     """
     timestamp = datetime.fromisoformat(text)
-    if text[-1] == "Z" and text[10] == "T" and text[19] in ".Z":
+    if text[-1] == "Z" and text[10] == "T" and text[19:20] in _AFTER_SECONDS:
         return text
     timestamp = parse_timestamp(text)
     _, point, decimals = text.replace(",", ".").partition(".")

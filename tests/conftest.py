@@ -103,6 +103,31 @@ def api_time(timestamp: datetime) -> str:
     return timestamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def bookmark(value: str | None, key: str = "ended_at") -> dict[str, Any]:
+    return {} if value is None else {"replication_key": key, "replication_key_value": value}
+
+
+def state_of(calls: str | None = None, participations: str | None = None) -> dict[str, Any]:
+    return {
+        "bookmarks": {
+            "calls": bookmark(calls),
+            "call_participations": bookmark(participations, "call_ended_at"),
+        },
+    }
+
+
+def bookmarks(state: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Return the values of both bookmarks."""
+    found = state.get("bookmarks", {})
+    calls, participations = found.get("calls", {}), found.get("call_participations", {})
+    return calls.get("replication_key_value"), participations.get("replication_key_value")
+
+
+def minute(number: float) -> str:
+    """Return when the call of a number ended."""
+    return api_time(FIRST_END + timedelta(minutes=number))
+
+
 @dataclass
 class Run:
     """What a run of the tap wrote, and how it ended."""

@@ -185,7 +185,7 @@ def test_the_advice_on_privacy_hides_every_email(
 
 
 def test_every_message_under_troubleshooting_exists() -> None:
-    texts = {text for path in (ROOT / "tap_tuple").glob("*.py") for text in texts_in(path)}
+    texts = {text for path in (ROOT / "tap_tuple").rglob("*.py") for text in texts_in(path)}
     messages = re.findall(r"^- `(.+?)`: ", section("Troubleshooting"), re.MULTILINE)
 
     assert len(messages) > 5

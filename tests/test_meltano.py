@@ -87,7 +87,7 @@ def test_the_sandbox_company_lands_in_duckdb(meltano: MeltanoProject, tmp_path: 
         began = datetime.now(UTC)
         log = meltano("run", "tap-tuple-sandbox", "target-duckdb", env=env)
 
-        assert f"from {requests} requests" in log
+        assert f" read in {requests} request" in log
         with closing(duckdb.connect(env["TARGET_DUCKDB_FILEPATH"])) as database:
             stored = tables(database)
         # A call may have ended while the run started.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_tuple.sandbox import CallLog, faults
-from tests.conftest import FIRST_END, api_time, config_for, make_call, make_calls
+from tests.conftest import FIRST_END, config_for, make_call, make_calls, minute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
 
 
 RANDOM = Random(3)  # noqa: S311 - not for secrets
-
-
-def minute(number: float) -> str:
-    """Return when the call of a number ended."""
-    return api_time(FIRST_END + timedelta(minutes=number))
 
 
 def late(number: int, minutes: float) -> Call:

@@ -213,7 +213,7 @@ def test_batch_files_are_not_offered(tap: TapCommand, serve: Serve, tmp_path: Pa
     assert {m["type"] for m in run.messages} == {"SCHEMA", "RECORD", "STATE"}
     assert list(batches.iterdir()) == []
     assert EMAIL not in run.stdout + run.stderr
-    assert run.stderr.count("batch_config has no effect: tap-tuple does not offer it.") == 1
+    assert run.stderr.count("Ignoring unknown setting batch_config.") == 1
 
 
 def test_what_the_readme_shows_for_emails_and_calls_works(tap: TapCommand, serve: Serve) -> None:

@@ -67,7 +67,7 @@ def test_every_link_to_a_file_leads_somewhere() -> None:
 
 
 def test_the_messages_under_troubleshooting_are_the_taps_own() -> None:
-    source = "".join(path.read_text("utf-8") for path in (ROOT / "tap_tuple").glob("*.py"))
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "tap_tuple").rglob("*.py"))
     joined = re.sub(r'"\n\s+f?"', "", source)
     said = re.findall(r"^\| `([^`]+)`", README.split("## Troubleshooting")[1], re.MULTILINE)
 

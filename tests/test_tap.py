@@ -252,7 +252,7 @@ def test_the_catalog_is_the_one_under_review(tap: TapCommand) -> None:
     run = tap("--discover")
 
     assert run.returncode == 0
-    assert run.stdout == CATALOG_SNAPSHOT.read_text(encoding="utf-8"), (
+    assert json.loads(run.stdout) == json.loads(CATALOG_SNAPSHOT.read_text("utf-8")), (
         "The catalog changed. If that is meant, run "
         "`uv run tap-tuple --discover > tests/catalog.json` and note it in CHANGELOG.md."
     )

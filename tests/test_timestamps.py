@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tap_tuple.timestamps import EPOCH, earlier, format_timestamp, in_utc, parse_timestamp
+from tap_tuple.timestamps import EPOCH, earlier, format_timestamp, parse_timestamp, to_utc
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from tap_tuple.timestamps import EPOCH, earlier, format_timestamp, in_utc, parse
     ],
 )
 def test_the_decimals_stay_when_a_timestamp_moves_to_utc(text: str, written: str) -> None:
-    assert in_utc(text) == written
+    assert to_utc(text) == written
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_the_decimals_stay_when_a_timestamp_moves_to_utc(text: str, written: str
 )
 def test_what_is_no_timestamp_is_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        in_utc(text)
+        to_utc(text)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_what_is_no_timestamp_is_refused(text: str, message: str) -> None:
         ("2026-03-15T14:30:00.1234567Z", "2026-03-15T14:30:00.123456Z"),
     ],
 )
-def test_a_timestamp_is_sent_in_utc_and_never_later_than_it_was(text: str, written: str) -> None:
+def test_a_timestamp_is_sent_to_utc_and_never_later_than_it_was(text: str, written: str) -> None:
     assert format_timestamp(parse_timestamp(text)) == written
 
 

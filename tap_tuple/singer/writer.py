@@ -1,4 +1,4 @@
-"""Writes Singer messages to standard output in whole lines."""
+"""Singer messages go to standard output in whole lines, and a SCHEMA once."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from singer_sdk.contrib.msgspec import encoder
+from singer_sdk.exceptions import FatalSyncError
 from singer_sdk.singerlib import Message, RecordMessage, SchemaMessage
 from singer_sdk.singerlib.encoding.base import GenericSingerWriter
 from typing_extensions import override
-
-from tap_tuple.errors import TargetGoneError
 
 if TYPE_CHECKING:
     from singer_sdk.helpers.types import Record
@@ -22,17 +21,20 @@ ATOMIC_BYTES = select.PIPE_BUF
 """What a pipe takes in whole or not at all (POSIX ``write``)."""
 
 
-class LineWriter(GenericSingerWriter[bytes, Message]):
-    """Writes records some at a time, every other message at once, and no line in part.
+class TargetGoneError(FatalSyncError):
+    """The target stopped reading before the tap was done."""
 
-    The SDK's writers flush for each record, and write to a file without a buffer of its own
-    where ``PYTHONUNBUFFERED`` is set, which may take a part of a line only. This one hands a
-    pipe no more than it takes in one piece, so that a run that is killed, however it is, leaves
-    whole lines. It does the same whatever ``PYTHONUNBUFFERED`` says.
+
+class LineWriter(GenericSingerWriter[bytes, Message]):
+    """Buffers records, writes every other message at once, and whole lines only.
+
+    The SDK's writers flush for each record; where ``PYTHONUNBUFFERED`` is set, the file under
+    them may take a part of a line. This one hands a pipe no more than it takes in one piece, so
+    that a run leaves whole lines however it is killed.
     """
 
     def __init__(self) -> None:
-        """Start with nothing to write."""
+        """Start with an empty buffer."""
         self._lines: list[bytes] = []
         self._length = 0
         self._schemas: dict[str, SchemaMessage] = {}
@@ -58,8 +60,8 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
         if isinstance(message, SchemaMessage):
             # A stream map may have taken the column of the bookmark away.
             columns = message.schema["properties"]
-            known = [name for name in message.bookmark_properties or () if name in columns]
-            message.bookmark_properties = known or None
+            if keys := message.bookmark_properties:
+                message.bookmark_properties = type(keys)(key for key in keys if key in columns)
             if self._schemas.get(message.stream) == message:
                 return
             self._schemas[message.stream] = message
@@ -104,9 +106,9 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
         lines = memoryview(b"".join(self._lines))
         self._lines.clear()
         self._length = 0
-        # Past Python's own buffer, which would cut lines where it is full.
-        out = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
         try:
+            # Past Python's own buffer, which would cut lines where it is full.
+            out = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
             while lines:
                 written = out.write(lines)
                 if written is None:
@@ -116,4 +118,8 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
                     lines = lines[written:]
         except BrokenPipeError:
             msg = "The target stopped reading. Look for its own error; the next run goes on here."
+            raise TargetGoneError(msg) from None
+        except (AttributeError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is closed"
+            msg = f"Standard output cannot be written: {reason}."
             raise TargetGoneError(msg) from None

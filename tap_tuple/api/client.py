@@ -18,8 +18,14 @@ from singer_sdk.exceptions import FatalAPIError, RetriableAPIError
 from singer_sdk.streams import RESTStream
 from typing_extensions import override
 
-from tap_tuple.answer import AnswerReader, Call, NotCallsError, check_order, total_count
-from tap_tuple.budget import RequestBudget
+from tap_tuple.api.rate_limit import RateLimiter
+from tap_tuple.api.response import (
+    Call,
+    ResponseDecoder,
+    UnusableResponseError,
+    check_order,
+    total_count,
+)
 from tap_tuple.timestamps import parse_timestamp
 
 if TYPE_CHECKING:
@@ -43,8 +49,8 @@ MAX_BACKOFF_SECONDS = 60
 MAX_RETRY_AFTER_SECONDS = 300
 """The longest wait that the server may ask for."""
 
-MAX_WORDS = 200
-"""Characters quoted of what the API says about a refused request."""
+MAX_QUOTED_CHARACTERS = 200
+"""Quoted at most of what the API says about a refused request."""
 
 TOKENS_PAGE = "https://production.tuple.app/team_management/api_tokens"
 """Where team owners and managers create tokens."""
@@ -63,8 +69,8 @@ class TupleStream(RESTStream[ParseResult]):
     path = "/api/v2/call_usage"
     allow_redirects = False
 
-    answer: list[Call]
-    """The calls of the latest answer, set by `validate_response`."""
+    calls_received: list[Call]
+    """The calls of the latest response, set by `validate_response`."""
 
     @override
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -98,14 +104,14 @@ class TupleStream(RESTStream[ParseResult]):
         return TIMEOUT_SECONDS
 
     @cached_property
-    def budget(self) -> RequestBudget:
-        """What is left of this run's requests."""
-        return RequestBudget(self.config["requests_per_minute"], self.logger)
+    def rate_limiter(self) -> RateLimiter:
+        """The tap's share of the team's requests in this run."""
+        return RateLimiter(self.config["requests_per_minute"], self._tap.logger)
 
     @cached_property
-    def answer_reader(self) -> AnswerReader:
-        """Reads this run's answers."""
-        return AnswerReader(self.logger)
+    def response_decoder(self) -> ResponseDecoder:
+        """Decodes this run's responses."""
+        return ResponseDecoder(self._tap.logger)
 
     @override
     def get_url_params(
@@ -113,26 +119,24 @@ class TupleStream(RESTStream[ParseResult]):
         context: Context | None,
         next_page_token: ParseResult | None,
     ) -> dict[str, Any]:
-        """Return the query of a request: of a link to the next page, only the query counts."""
-        query = next_page_token.query if next_page_token else ""
-        return dict(parse_qsl(query, keep_blank_values=True))
+        return dict(parse_qsl(next_page_token.query)) if next_page_token else {}
 
     @override
     def validate_response(self, response: requests.Response) -> None:
-        """Read the answer, or say what its failure means.
+        """Decode the calls, or say what the failure means.
 
-        The body is read here rather than in `parse_response`, because only this is retried.
+        The body is decoded here rather than in `parse_response`, because only this is retried.
 
         Raises:
             RetriableAPIError: If asking again may help.
             FatalAPIError: If it will not.
-            UnexpectedAnswerError: If an answer has values of a wrong type.
+            UnexpectedResponseError: If a value has a type that the API's page rules out.
         """
         status = response.status_code
         if status == HTTPStatus.OK:
             try:
-                self.answer = self._calls_of(response)
-            except NotCallsError as error:
+                self.calls_received = self._calls_in(response)
+            except UnusableResponseError as error:
                 msg = f"Tuple answered with {error} under status {status}"
                 raise RetriableAPIError(msg, response) from None
         elif status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -144,14 +148,14 @@ class TupleStream(RESTStream[ParseResult]):
         else:
             raise FatalAPIError(self.response_error_message(response))
 
-    def _calls_of(self, response: requests.Response) -> list[Call]:
-        calls = self.answer_reader.read(response.content)
+    def _calls_in(self, response: requests.Response) -> list[Call]:
+        calls = self.response_decoder.decode(response.content)
         query = dict(parse_qsl(urlsplit(response.request.url or "").query))
         check_order(calls, parse_timestamp(query["since"]), parse_timestamp(query["until"]))
         is_first_page = "page" not in query
         if is_first_page and not calls and (total_count(response) or "next" in response.links):
             msg = "no calls, and promised some"
-            raise NotCallsError(msg)
+            raise UnusableResponseError(msg)
         return calls
 
     @override
@@ -177,7 +181,7 @@ class TupleStream(RESTStream[ParseResult]):
             case HTTPStatus.UNPROCESSABLE_ENTITY:
                 return (
                     "Tuple refuses the time range (status 422): check start_date and end_date. "
-                    f"Tuple says: {_public_words(response.text, self.config['api_token'])}"
+                    f"Tuple says: {_redacted(response.text, self.config['api_token'])}"
                 )
             case status if status < HTTPStatus.BAD_REQUEST:
                 host = urlsplit(response.headers.get("Location", "")).hostname or "the same host"
@@ -190,7 +194,7 @@ class TupleStream(RESTStream[ParseResult]):
 
     @override
     def request_decorator(self, func: RequestFunc) -> RequestFunc:
-        """Retry what may pass, and count every try in the request budget.
+        """Retry what may pass, each try within the rate limit.
 
         Replaces the SDK's decorator, whose patience ends before a window of the rate limit does
         and which logs each failure twice.
@@ -204,20 +208,18 @@ class TupleStream(RESTStream[ParseResult]):
         )
         patient = retry(RateLimitedError, max_time=RATE_LIMIT_PATIENCE_SECONDS)
         retried = retry(RETRIED, max_tries=MAX_TRIES, giveup=_is_final)
-        send = patient(retried(self.budget.limit(func)))
+        send = patient(retried(self.rate_limiter.limit(func)))
 
         def request(
             prepared_request: requests.PreparedRequest,
             context: Context | None,
         ) -> requests.Response:
-            spent = self.budget.spent
+            requests_before = self.rate_limiter.requests
             try:
                 return send(prepared_request, context)
             except RETRIED as error:
-                msg = (
-                    f"No answer from {self.url_base} after {self.budget.spent - spent} tries: "
-                    f"{_public_reason(error)}."
-                )
+                tries = self.rate_limiter.requests - requests_before
+                msg = f"No answer from {self.url_base} after {tries} tries: {_reason(error)}."
                 raise FatalAPIError(msg) from error
 
         return request
@@ -243,7 +245,7 @@ class TupleStream(RESTStream[ParseResult]):
         self.logger.warning(
             "Try %d failed: %s. Trying again in %.1f seconds.",
             details["tries"],
-            _public_reason(details["exception"]),
+            _reason(details["exception"]),
             details["wait"],
         )
 
@@ -276,7 +278,7 @@ def _http_date(text: str) -> datetime | None:
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-def _public_reason(error: BaseException | None) -> str:
+def _reason(error: BaseException | None) -> str:
     """Say what failed, without the request that failed."""
     if not isinstance(error, requests.RequestException):
         return str(error)
@@ -287,8 +289,10 @@ def _public_reason(error: BaseException | None) -> str:
     return f"{str(cause).rpartition('): ')[2]} ({type(error).__name__})"
 
 
-def _public_words(body: str, token: str) -> str:
-    """Quote the beginning of what the API says, with emails and the token blotted out."""
+def _redacted(body: str, token: str) -> str:
+    """Quote the beginning of what the API says, with emails and the token redacted."""
     body = unquote(body.replace(token, "[...]").replace(r"\u0040", "@"))
     words = " ".join(re.sub(r"[^\s\"'<>]*@[^\s\"'<>]*", "[...]", body).split())
-    return words if len(words) <= MAX_WORDS else f"{words[:MAX_WORDS]}..."
+    if len(words) <= MAX_QUOTED_CHARACTERS:
+        return words
+    return f"{words[:MAX_QUOTED_CHARACTERS]}..."

@@ -1,4 +1,4 @@
-"""The request budget, against a server that counts strictly; time flies, but once it is real."""
+"""The rate limiter, against a server that counts strictly; time flies, but once it is real."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_tuple.budget import RequestBudget
+from tap_tuple.api.rate_limit import RateLimiter
 from tap_tuple.sandbox import CallLog, Sandbox, faults
 from tap_tuple.tap import TapTuple
 from tests.conftest import config_for, make_calls
@@ -68,7 +68,7 @@ def test_70_requests_at_60_a_minute_take_a_little_over_a_minute(
     assert 60 < sum(clock.waits) < 61
     lines = [r.getMessage() for r in caplog.records if "waiting" in r.getMessage()]
     (line,) = lines
-    assert line.startswith("60 requests were made in a minute, as many as requests_per_minute")
+    assert line.startswith("Made 60 requests within a minute, as many as requests_per_minute")
     assert line.endswith("waiting 60 seconds.")
 
 
@@ -101,7 +101,7 @@ def test_retries_count_as_requests() -> None:
 
 
 def test_the_budget_is_spent_by_a_request_that_fails() -> None:
-    budget = RequestBudget(2, logging.getLogger("test"))
+    limiter = RateLimiter(2, logging.getLogger("test"))
     clock = StandingClock()
 
     def fail() -> None:
@@ -110,9 +110,9 @@ def test_the_budget_is_spent_by_a_request_that_fails() -> None:
     with standing_in(Pipe(None), clock):
         for _ in range(3):
             with pytest.raises(ConnectionError):
-                budget.limit(fail)()
+                limiter.limit(fail)()
 
-    assert budget.spent == 3
+    assert limiter.requests == 3
     assert len(clock.waits) == 1
 
 

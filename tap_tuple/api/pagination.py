@@ -9,8 +9,7 @@ from urllib.parse import urlencode
 from singer_sdk.pagination import HeaderLinkPaginator
 from typing_extensions import override
 
-from tap_tuple.answer import MAX_PER_PAGE, total_count
-from tap_tuple.errors import UnexpectedAnswerError
+from tap_tuple.api.response import MAX_PER_PAGE, UnexpectedResponseError, total_count
 from tap_tuple.timestamps import format_timestamp
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     import requests
 
-    from tap_tuple.answer import Call
+    from tap_tuple.api.response import Call
 
 OVERLAP = timedelta(seconds=1)
 """Read again before the last call: the API may keep finer times than its JSON shows."""
@@ -68,7 +67,7 @@ class CallPages(HeaderLinkPaginator):
             The calls that are new, or that changed since they were read.
 
         Raises:
-            UnexpectedAnswerError: If the answers go on to promise calls that do not come.
+            UnexpectedResponseError: If the answers go on to promise calls that do not come.
         """
         page = {call.id: call for call in calls}
         fresh = [call for call in calls if self._known.get(call.id) != call]
@@ -79,7 +78,7 @@ class CallPages(HeaderLinkPaginator):
             self._fruitless_answers += 1
         if self._fruitless_answers > MAX_FRUITLESS_ANSWERS:
             msg = "Tuple promises more calls than it sends."
-            raise UnexpectedAnswerError(msg)
+            raise UnexpectedResponseError(msg)
         self._known |= page
         self._seen |= page
         self.read += len(fresh)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 import requests
 
-from tap_tuple.answer import AnswerReader, Call
-from tap_tuple.errors import UnexpectedAnswerError
-from tap_tuple.pagination import MAX_FRUITLESS_ANSWERS, CallPages
+from tap_tuple.api.pagination import MAX_FRUITLESS_ANSWERS, CallPages
+from tap_tuple.api.response import Call, ResponseDecoder, UnexpectedResponseError
 from tests.conftest import FIRST_END
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def test_answers_that_promise_more_for_ever_are_an_error() -> None:
             assert ask(pages), taken
         return taken
 
-    with pytest.raises(UnexpectedAnswerError, match="promises more calls than it sends"):
+    with pytest.raises(UnexpectedResponseError, match="promises more calls than it sends"):
         go_on()
 
 
@@ -217,10 +217,8 @@ def test_no_two_tokens_in_a_row_are_equal() -> None:
 
 
 def test_calls_of_the_json_compare_as_a_whole() -> None:
-    import logging  # noqa: PLC0415
-
     body = b'[{"id": 1, "ended_at": "2026-03-02T09:00:00Z", "call_participations": [{"id": 2}]}]'
-    reader = AnswerReader(logging.getLogger("test"))
+    decoder = ResponseDecoder(logging.getLogger("test"))
 
-    assert reader.read(body) == reader.read(body)
-    assert reader.read(body) != reader.read(body.replace(b'"id": 2', b'"id": 3'))
+    assert decoder.decode(body) == decoder.decode(body)
+    assert decoder.decode(body) != decoder.decode(body.replace(b'"id": 2', b'"id": 3'))

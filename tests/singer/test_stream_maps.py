@@ -161,8 +161,8 @@ def test_a_column_is_renamed_and_keeps_its_type(extract: Extract) -> None:
     extracted = extract(stream_maps=maps)
 
     assert extracted.schema("call_participations")["properties"]["email"]["type"] == [
-        "string",
         "null",
+        "string",
     ]
     assert extracted.rows == {
         "calls": CALLS,
@@ -368,7 +368,13 @@ def test_no_batch_file_is_written_past_the_stream_maps(extract: Extract, tmp_pat
 
 @pytest.mark.parametrize(
     "expression",
-    ["config['teams'][user_email]", "int(user_email)"],
+    [
+        "config['teams'][user_email]",
+        "int(user_email)",
+        "sha256('canary-salt' + user_mail)",
+        "sha256('canary-salt' +",
+        "config['canary']",
+    ],
 )
 def test_an_expression_that_fails_is_blamed_without_the_value_it_fails_on(
     tap: TapCommand,
@@ -386,4 +392,5 @@ def test_an_expression_that_fails_is_blamed_without_the_value_it_fails_on(
 
     assert run.returncode == 1
     assert CANARY not in run.stdout + run.stderr
-    assert any("stream map" in error for error in run.errors)
+    (error,) = run.errors
+    assert error.startswith("stream_maps: the map of call_participations, user_email, failed with ")

@@ -1,0 +1,1 @@
+"""How Tuple is spoken to. Knows nothing of Singer messages."""

@@ -1,0 +1,186 @@
+"""The JSON of a response becomes typed calls, or the reason why it cannot."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from singer_sdk.exceptions import FatalSyncError
+
+from tap_tuple.timestamps import parse_timestamp, to_utc
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    import requests
+
+MAX_PER_PAGE = 1000
+"""Calls that the API responds with at most."""
+
+TOLERANCE = timedelta(seconds=1)
+"""How far a call may lie outside of what was asked for: the API may round its times."""
+
+
+class User(msgspec.Struct, gc=False):
+    """Who took part; a deleted account may have no email."""
+
+    email: str | None = None
+
+
+class Participation(msgspec.Struct, gc=False):
+    """One stay of one person in a call; somebody who rejoins has several."""
+
+    id: int
+    joined_at: str | None = None
+    left_at: str | None = None
+    user: User | None = None
+
+
+class Call(msgspec.Struct, gc=False):
+    """A completed call, as the API's page shows it (``GET /api/v2/call_usage``)."""
+
+    id: int
+    ended_at: str
+    started_at: str | None = None
+    duration_seconds: int | None = None
+    call_participations: list[Participation] | None = None
+
+    @property
+    def end(self) -> datetime:
+        """When the call ended; of its decimals, those up to microseconds."""
+        return parse_timestamp(self.ended_at)
+
+
+class UnusableResponseError(Exception):
+    """A body is not what was asked for, and asking again may help."""
+
+
+class UnexpectedResponseError(FatalSyncError):
+    """The API responds with something that cannot be right, and asking again does not help."""
+
+
+class ResponseDecoder:
+    """Decodes the responses of one run, and warns once of each field that the API has gained."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        """Expect the first response.
+
+        Args:
+            logger: Gets a warning per new field.
+        """
+        self._logger = logger
+        self._decoder = msgspec.json.Decoder(list[Call])
+        self._fields_are_known = False
+
+    def decode(self, body: bytes) -> list[Call]:
+        """Decode the calls of a page, their timestamps in UTC.
+
+        Args:
+            body: The JSON text of a response with status 200.
+
+        Returns:
+            The calls in the response's order.
+
+        Raises:
+            UnusableResponseError: If the body is no array of objects.
+            UnexpectedResponseError: If a value has a type that the API's page rules out. The
+                message names the field and the call, and holds none of the values.
+        """
+        try:
+            calls = self._decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise UnexpectedResponseError(_locate(error, _objects_in(body))) from None
+        for call in calls:
+            _to_utc(call)
+        if calls and not self._fields_are_known:
+            self._fields_are_known = True
+            for field in sorted(set(_new_fields(msgspec.json.decode(body), Call, "call"))):
+                self._logger.warning(
+                    "Tuple's API has a new field, %r, which this version of tap-tuple leaves out. "
+                    "Look for a newer version.",
+                    field,
+                )
+        return calls
+
+
+def check_order(calls: list[Call], since: datetime, until: datetime) -> None:
+    """Check that calls are sorted by their ends, and that these are in what was asked for.
+
+    Raises:
+        UnusableResponseError: If they are not.
+    """
+    # Without the Z, texts that are in order are in order of time, and quicker to compare.
+    texts = [call.ended_at[:-1] for call in calls]
+    if texts != sorted(texts) and any(later.end < call.end for call, later in pairwise(calls)):
+        msg = "calls that are not sorted by ended_at"
+        raise UnusableResponseError(msg)
+    if calls and (calls[0].end < since - TOLERANCE or calls[-1].end >= until + TOLERANCE):
+        msg = "calls from outside of the time asked for"
+        raise UnusableResponseError(msg)
+
+
+def total_count(response: requests.Response) -> int | None:
+    """Read X-Total-Count, the calls that match the query; a value that is no number is none."""
+    text = response.headers.get("X-Total-Count", "")
+    return int(text) if text.isdecimal() else None
+
+
+def _to_utc(call: Call) -> None:
+    name = "ended_at"
+    try:
+        call.ended_at = to_utc(call.ended_at)
+        name = "started_at"
+        if call.started_at is not None:
+            call.started_at = to_utc(call.started_at)
+        for participation in call.call_participations or ():
+            name = "joined_at"
+            if participation.joined_at is not None:
+                participation.joined_at = to_utc(participation.joined_at)
+            name = "left_at"
+            if participation.left_at is not None:
+                participation.left_at = to_utc(participation.left_at)
+    except ValueError:
+        msg = f"Tuple's answer has no timestamp in {name!r} of call {call.id}."
+        raise UnexpectedResponseError(msg) from None
+
+
+def _objects_in(body: bytes) -> list[dict[str, Any]]:
+    try:
+        objects = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        msg = "no JSON"
+        raise UnusableResponseError(msg) from error
+    if not isinstance(objects, list) or not all(isinstance(each, dict) for each in objects):
+        msg = "no array of calls"
+        raise UnusableResponseError(msg)
+    return objects
+
+
+def _locate(error: Exception, objects: list[dict[str, Any]]) -> str:
+    """Say which field of which call is wrong; msgspec names types and places, never values."""
+    problem, _, path = str(error).partition(" - at ")
+    place = re.match(r"`\$\[(\d+)\]\.?(.*)`", path)
+    if place is None:
+        return f"Tuple's answer is not as documented: {problem}."
+    call_id = objects[int(place[1])].get("id")
+    who = f"call {call_id}" if isinstance(call_id, int) else f"call number {int(place[1]) + 1}"
+    where = f" in {place[2]!r}" if place[2] else ""
+    return f"Tuple's answer is not as documented: {problem}{where} of {who}; no row of it was used."
+
+
+_NESTED: dict[str, type[msgspec.Struct]] = {"call_participations": Participation, "user": User}
+
+
+def _new_fields(value: Any, shape: type[msgspec.Struct], name: str) -> Iterator[str]:  # noqa: ANN401
+    for item in value if isinstance(value, list) else [value]:
+        for field, inner in item.items() if isinstance(item, dict) else ():
+            if field not in shape.__struct_fields__:
+                # A name that is none may be a value, such as an email.
+                yield f"{name}.{field if field.isidentifier() else '...'}"
+            elif field in _NESTED:
+                yield from _new_fields(inner, _NESTED[field], field)

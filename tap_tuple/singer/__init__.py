@@ -1,0 +1,1 @@
+"""What the SDK lacks. Knows nothing of Tuple, and could serve any tap."""

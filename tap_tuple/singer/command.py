@@ -1,0 +1,211 @@
+"""The command line: files are checked before they are used, and a failure is one line."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+import msgspec
+from singer_sdk import mapper
+from singer_sdk.exceptions import ConfigurationError, SingerSDKError
+from singer_sdk.plugin_base import SingerCommand
+from typing_extensions import override
+
+from tap_tuple.singer.logs import guard_logs
+
+if TYPE_CHECKING:
+    import logging
+    import re
+    from types import FrameType
+    from typing import IO
+
+FROM_ENVIRONMENT = "ENV"
+"""Stands in for a configuration file: ``--config ENV``."""
+
+SIGNAL_EXIT_CODE = 128
+"""Added to a signal's number, as shells do: a run that was stopped is not a run that is done."""
+
+
+class UsageError(ConfigurationError):
+    """A setting, or a file given on the command line, has a value that cannot be used."""
+
+
+class OneLineErrorsCommand(SingerCommand):
+    """Says what failed in one line; where it failed, without messages, is for DEBUG."""
+
+    def __init__(self, *args: Any, secret: re.Pattern[str], **kwargs: Any) -> None:
+        """Prepare the command.
+
+        Args:
+            *args: As `SingerCommand` takes them.
+            secret: What looks like a secret; no log line shows it.
+            **kwargs: As `SingerCommand` takes them.
+        """
+        super().__init__(*args, **kwargs)
+        self.secret = secret
+
+    @override
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Run the command; ``--discover`` and ``--test`` run while its options are read."""
+        guard_logs(self.secret)
+        try:
+            sys.exit(super().main(*args, **kwargs | {"standalone_mode": False}))
+        except click.ClickException as error:
+            self._fail(error.format_message(), error)
+        except Exception as error:  # noqa: BLE001 - a traceback quotes values, such as emails
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{last.name} ({Path(last.filename).name}:{last.lineno})"
+            if message := _failed_map(error):
+                self._fail(message, error)
+            if isinstance(error, SingerSDKError | OSError):
+                self._fail(str(error), error)
+            variable = f"{self.logger.name.upper().replace('-', '_')}_LOGLEVEL"
+            self._fail(
+                f"Stopped by {type(error).__name__} in {where}. Please report this, with the log "
+                f"of a run with {variable}=DEBUG in the environment.",
+                error,
+            )
+
+    def _fail(self, message: str, error: Exception) -> NoReturn:
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        self.logger.debug("%s came from:\n%s", type(error).__name__, frames)
+        for line in message.splitlines():
+            self.logger.error("%s", line)
+        sys.exit(1)
+
+
+def stop_on_signals(logger: logging.Logger) -> None:
+    """Stop at once on SIGINT and SIGTERM: the last STATE says what a target has in full.
+
+    The SDK's handler writes another STATE, which would wait for a target that has stopped
+    reading, and exits with 0, as if the run were done.
+
+    Args:
+        logger: Gets a line that names the signal.
+    """
+
+    def stop(number: int, _: FrameType | None) -> NoReturn:
+        logger.warning("Stopped by signal %d; the next run goes on at the bookmark.", number)
+        sys.exit(SIGNAL_EXIT_CODE + number)
+
+    # As the SDK does: only the main thread may handle signals.
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+
+
+def check_config(path: str) -> None:
+    """Check a configuration file.
+
+    Raises:
+        UsageError: If it is not there, or holds no JSON object.
+    """
+    if path == FROM_ENVIRONMENT:
+        return
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        msg = f"--config {path} cannot be read: {reason}."
+        raise UsageError(msg) from None
+    _load_object(text, f"--config {path}")
+
+
+def check_state(file: IO[str] | None) -> IO[str] | None:
+    """Check a state file; a STATE message, or Meltano's form, may be around the state.
+
+    Returns:
+        The state itself, to be read again.
+
+    Raises:
+        UsageError: If it holds no state of a tap.
+    """
+    if file is None:
+        return None
+    state = _load_object(file.read(), "--state")
+    for wrapping in ("value", "singer_state"):
+        state = state.get(wrapping, state)
+    bookmarks = state.get("bookmarks") if state else {}
+    if not isinstance(bookmarks, dict) or not all(isinstance(x, dict) for x in bookmarks.values()):
+        msg = "--state holds no state of a tap: it needs 'bookmarks', an object per stream."
+        raise UsageError(msg)
+    return io.StringIO(json.dumps(state))
+
+
+def check_catalog(file: IO[str] | None) -> IO[str] | None:
+    """Check a catalog file.
+
+    Returns:
+        The same, to be read again.
+
+    Raises:
+        UsageError: If it holds no Singer catalog.
+    """
+    if file is None:
+        return None
+    text = file.read()
+    _load_object(text, "--catalog")
+    try:
+        msgspec.json.decode(text, type=_Catalog)
+    except msgspec.ValidationError as error:
+        msg = f"--catalog holds no Singer catalog: {error}. Make one with --discover."
+        raise UsageError(msg) from None
+    return io.StringIO(text)
+
+
+class _Schema(msgspec.Struct):
+    properties: dict[str, dict[str, Any]]
+
+
+class _Metadata(msgspec.Struct):
+    breadcrumb: list[str]
+    metadata: dict[str, Any]
+
+
+class _Stream(msgspec.Struct):
+    tap_stream_id: str
+    schema: _Schema
+    metadata: list[_Metadata] = []
+
+
+class _Catalog(msgspec.Struct):
+    streams: list[_Stream]
+
+
+def _load_object(text: str, name: str) -> dict[str, Any]:
+    def refuse(constant: str) -> NoReturn:
+        msg = f"{name} is not JSON: it holds {constant}."
+        raise UsageError(msg)
+
+    try:
+        value = json.loads(text, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        msg = f"{name} is not JSON: {error}."
+        raise UsageError(msg) from None
+    if not isinstance(value, dict):
+        msg = f"{name} is not a JSON object."
+        raise UsageError(msg)
+    return value
+
+
+def _failed_map(error: Exception) -> str | None:
+    """Name the stream and the column whose map failed; the SDK's message may quote a value."""
+    message = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        stream = getattr(frame.f_locals.get("self"), "stream_alias", None)
+        if stream and frame.f_globals.get("__name__") == mapper.__name__:
+            # The local names of the SDK's functions for one column; a filter has none.
+            column = frame.f_locals.get("property_name") or frame.f_locals.get("prop_key")
+            cause = type(error.__cause__ or error).__name__
+            message = (
+                f"stream_maps: the map of {stream}, {column or '__filter__'}, failed with {cause}. "
+                "Correct it, or the settings and columns that it uses."
+            )
+    return message

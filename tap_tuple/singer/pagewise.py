@@ -1,0 +1,319 @@
+"""A parent stream that hands its child a page at a time, and a bookmark per stream, moved per page.
+
+The SDK starts a sync of a child for each record of its parent, each with messages and log lines of
+its own, and moves bookmarks per record. Here a page of the parent's items is one context of the
+child. Within a page, the child's rows are written first, then the parent's, then the bookmarks.
+
+A parent derives from `PagewiseParent`, calls `start` and yields from `write_page`; a child derives
+from `PagewiseChild`. Both say in `rows_of` which rows an item makes.
+
+These members of the SDK are private, and there is no public hook in their place:
+
+- `Stream._write_record_message`: asks of each column of each row whether it is selected, and
+  copies the row, which costs as much as all the rest; rows that nothing changes go straight out.
+- `Stream._increment_stream_state`, `Stream._write_starting_replication_value`: move bookmarks per
+  record, compare timestamps as text, and take any step back, as a lookback makes, for an error.
+- `Stream._tap`: the way from a stream to the tap's message writer.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk import Stream, metrics
+from singer_sdk.helpers.conform import TypeConformanceLevel
+from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
+from singer_sdk.singerlib import StateMessage
+from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
+from typing_extensions import override
+
+from tap_tuple.singer.command import UsageError
+from tap_tuple.singer.writer import LineWriter
+from tap_tuple.timestamps import parse_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+    from types import TracebackType
+
+    from singer_sdk.helpers.types import Context, Record
+    from singer_sdk.singerlib import Catalog
+
+PAGE = "page"
+"""The key of a child's context that holds a page of items."""
+
+KEY, VALUE = "replication_key", "replication_key_value"
+"""The keys of a bookmark in the state."""
+
+
+class PagewiseStream(Stream):
+    """A stream that is written a page at a time, with a bookmark that never moves back."""
+
+    # The rows are built to their schema.
+    TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
+
+    # The message makes a target delete the rows outside of the run's window.
+    emit_activate_version_messages = False
+
+    # One bookmark per stream, whatever partitions a state of another tap has.
+    partitions = None
+    is_sorted = True
+
+    _page: Sequence[Any] = ()
+
+    def rows_of(self, item: Any) -> Iterable[Record]:  # noqa: ANN401
+        """Return the rows that an item of a page makes."""
+        raise NotImplementedError
+
+    @property
+    def bookmark(self) -> datetime | None:
+        """How far this stream was read: the end of the last page that a target has in full.
+
+        None if it is to be read from its start: the first time, or with FULL_TABLE replication.
+
+        Raises:
+            UsageError: If the state holds no timestamp.
+        """
+        if self.replication_method != REPLICATION_INCREMENTAL:
+            return None
+        # `stream_state` would make an entry where there is none.
+        state = self.tap_state.get("bookmarks", {}).get(self.name, {})
+        value = state.get(VALUE)
+        if value is None or state.get(KEY) != self.replication_key:
+            return None
+        try:
+            return parse_timestamp(value)
+        except (TypeError, ValueError):
+            msg = (
+                f"The state has no timestamp in {VALUE!r} of {self.name!r}: correct the state, or "
+                "run with --full-refresh."
+            )
+            raise UsageError(msg) from None
+
+    def advance_bookmark(self, value: str) -> bool:
+        """Move the bookmark, if that is forward.
+
+        Args:
+            value: A timestamp in UTC; all rows until then are written.
+
+        Returns:
+            Whether it moved.
+        """
+        before = self.bookmark
+        is_forward = before is None or parse_timestamp(value) > before
+        if self.replication_method != REPLICATION_INCREMENTAL or not is_forward:
+            return False
+        self.stream_state.update({KEY: self.replication_key, VALUE: value})
+        return True
+
+    @property
+    def rows_written(self) -> int:
+        """Rows of this run that a target gets, under whatever names stream maps give them."""
+        writer = self._tap.message_writer
+        names = {each.stream_alias for each in self.stream_maps}
+        return sum(writer.rows[name] for name in names) if isinstance(writer, LineWriter) else 0
+
+    @override
+    def apply_catalog(self, catalog: Catalog) -> None:
+        own_key = self.replication_key
+        super().apply_catalog(catalog)
+        if self.replication_key not in {None, own_key}:
+            msg = (
+                f"--catalog sets the replication key of {self.name!r} to "
+                f"{self.replication_key!r}: remove that, or set it to {own_key!r}."
+            )
+            raise UsageError(msg)
+        self.replication_key = own_key
+        if not self.schema["properties"].keys() <= self.effective_schema["properties"].keys():
+            # The catalog's schema is narrower: the SDK drops the columns that it leaves out.
+            self.TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.ROOT_ONLY
+
+    @override
+    def get_batch_config(self, config: Mapping[str, Any]) -> None:
+        """Return none: BATCH files bypass stream maps, and with them the hashing of emails."""
+
+    @override
+    def get_replication_key_signpost(self, context: Context | None = None) -> None:
+        """Return none: bookmarks come from what was read."""
+
+    @override
+    def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:
+        """Log per-sync messages at DEBUG: a child has a sync per page."""
+        super().log(message, *args, level=min(level, logging.DEBUG), **kwargs)
+
+    @override
+    def get_record_counter(
+        self,
+        *,
+        endpoint: str | None = None,
+        log_interval: float = math.inf,
+    ) -> metrics.Counter:
+        """Return a counter per sync that reports nothing: `PagewiseParent` reports the run."""
+        return _SilentCounter(metrics.Metric.RECORD_COUNT, log_interval=math.inf)
+
+    @override
+    def get_sync_timer(self) -> metrics.Timer:
+        """Return a timer per sync that reports nothing: `PagewiseParent` reports the run."""
+        return _SilentTimer(metrics.Metric.SYNC_DURATION)
+
+    @override
+    def _write_record_message(self, record: Record) -> None:
+        writer = self._tap.message_writer
+        if self._writes_rows_as_they_are and isinstance(writer, LineWriter):
+            writer.write_row(self.name, record)
+        else:
+            super()._write_record_message(record)
+
+    @cached_property
+    def _writes_rows_as_they_are(self) -> bool:
+        columns = self.schema["properties"].keys()
+        is_whole = columns <= self.effective_schema["properties"].keys() and all(
+            self.mask["properties", column] for column in columns
+        )
+        is_mapped = any(
+            type(each) is not SameRecordTransform or each.flattening_enabled
+            for each in self.stream_maps
+        )
+        return is_whole and not is_mapped
+
+    @override
+    def _increment_stream_state(
+        self,
+        latest_record: Record,
+        *,
+        context: Context | None = None,
+    ) -> None:
+        """Leave the bookmark alone: a record says nothing of the rest of its page."""
+
+    @override
+    def _write_starting_replication_value(self, context: Context | None) -> None:
+        """Keep the state to the bookmark itself."""
+
+
+class PagewiseParent(PagewiseStream):
+    """A stream that hands its children a page of its items at a time."""
+
+    @property
+    def selected_streams(self) -> list[PagewiseStream]:
+        """This stream and its children, as far as they are selected."""
+        streams = (self, *self.child_streams)
+        return [each for each in streams if isinstance(each, PagewiseStream) and each.selected]
+
+    @property
+    def drops_everything(self) -> bool:
+        """Whether a stream map drops this stream, and with it its children's rows."""
+        return isinstance(self.stream_maps[0], RemoveRecordTransform)
+
+    def start(self) -> None:
+        """Write the children's SCHEMA: a target makes its table even if no row comes."""
+        for child in self.child_streams:
+            if child.selected:
+                child.sync({PAGE: ()})
+
+    def write_page(self, page: Sequence[Any], read_until: str | None) -> Iterator[Record]:
+        """Hand out the rows of a page, and move the bookmarks when they are written.
+
+        Args:
+            page: The items.
+            read_until: A timestamp in UTC until which all is read; None if that is not known.
+
+        Yields:
+            The rows of this stream.
+        """
+        self._page = page
+        for item in page:
+            yield from self.rows_of(item)
+        has_moved = [
+            each.advance_bookmark(read_until) for each in self.selected_streams if read_until
+        ]
+        if any(has_moved):
+            self._tap.state_writer.write_state(self.tap_state)
+        elif page:
+            # The rows of a lookback: some targets pass a state on only if it comes after rows.
+            self._tap.write_message(StateMessage(self.tap_state))
+
+    @override
+    def generate_child_contexts(
+        self,
+        record: Record,
+        context: Context | None,
+    ) -> Iterable[Context]:
+        """Hand out a page at once, with its first row that no stream map drops.
+
+        The SDK lets a row that a stream map drops take its children with it, and asks only of
+        the row that yields the context; here that is asked of each item.
+        """
+        is_kept = self.stream_maps[0].get_filter_result
+        if self._page and is_kept(record):
+            page, self._page = self._page, ()
+            yield {PAGE: [item for item in page if any(map(is_kept, self.rows_of(item)))]}
+
+    @contextmanager
+    def measured(self) -> Generator[None]:
+        """Report two metrics per stream for the whole run, when it ends and if it fails."""
+        began = time.monotonic()
+        status = metrics.Status.FAILED
+        try:
+            yield
+            status = metrics.Status.SUCCEEDED
+        finally:
+            seconds = time.monotonic() - began
+            for stream in self.selected_streams:
+                for kind, metric, value in (
+                    ("counter", metrics.Metric.RECORD_COUNT, stream.rows_written),
+                    ("timer", metrics.Metric.SYNC_DURATION, seconds),
+                ):
+                    tags: dict[str, Any] = {"stream": stream.name, "status": status.value}
+                    point = metrics.Point(kind, metric, value, tags)
+                    metrics.log(metrics.get_metrics_logger(), point)
+
+
+class PagewiseChild(PagewiseStream):
+    """A stream whose rows are made of the items of its parent's pages."""
+
+    @override
+    def preprocess_context(self, context: Context) -> Context:
+        """Take the page out of the context, which the SDK logs and keeps bookmarks for."""
+        self._page = context[PAGE]
+        return {}
+
+    @override
+    def get_records(self, context: Context | None) -> Iterable[Record]:
+        rows = (row for item in self._page for row in self.rows_of(item))
+        return islice(rows, self.ABORT_AT_RECORD_COUNT)
+
+    @override
+    def generate_child_contexts(
+        self,
+        record: Record,
+        context: Context | None,
+    ) -> Iterable[Context]:
+        """Return no contexts: this stream has no children."""
+        return ()
+
+
+class _SilentCounter(metrics.Counter):
+    @override
+    def increment(self, value: int = 1) -> None:
+        pass
+
+    @override
+    def exit(self) -> None:
+        pass
+
+
+class _SilentTimer(metrics.Timer):
+    @override
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        pass

@@ -1,0 +1,1 @@
+"""Tests of how Tuple is spoken to."""

@@ -1,0 +1,116 @@
+"""Odd data of the API: nulls, new fields, and values that cannot be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_tuple.sandbox import faults
+from tests.conftest import (
+    bookmarks,
+    config_for,
+    make_calls,
+    minute,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tap_tuple.sandbox import Sandbox
+    from tests.conftest import TapCommand
+
+    Serve = Callable[..., Sandbox]
+
+
+def test_nulls_and_missing_participations_are_rows_like_others(
+    tap: TapCommand,
+    serve: Serve,
+) -> None:
+    calls = make_calls(4)
+    calls[0]["call_participations"][0]["user"] = None
+    calls[0]["call_participations"][1]["user"] = {"email": None}
+    calls[1]["call_participations"][0]["left_at"] = None
+    calls[1]["call_participations"][1]["user"] = {}
+    calls[2]["call_participations"] = []
+    del calls[3]["call_participations"]
+    calls[3]["started_at"] = None
+    del calls[3]["duration_seconds"]
+
+    run = tap(config=config_for(serve(calls)))
+
+    emails = [row["user_email"] for row in run.records("call_participations")]
+    assert emails == [None, None, "person0@lumen.example", None]
+    assert run.records("call_participations")[2]["left_at"] is None
+    assert run.records("calls")[3] == {
+        "id": 4,
+        "started_at": None,
+        "ended_at": minute(4),
+        "duration_seconds": None,
+    }
+    assert run.returncode == 0
+
+
+def test_each_new_field_is_warned_of_once_a_run(tap: TapCommand, serve: Serve) -> None:
+    calls = make_calls(30)
+    for call in calls:
+        call["room"] = {"name": "Lounge"}
+        for participation in call["call_participations"]:
+            participation["role"] = "host"
+            participation["user"]["name"] = "canary"
+            participation["user"]["canary@lumen.example"] = 1
+
+    run = tap(config=config_for(serve(calls), page_size=10))
+
+    assert run.ids("calls") == list(range(1, 31))
+    for name in ("call.room", "call_participations.role", "user.name"):
+        assert run.stderr.count(f"has a new field, '{name}'") == 1
+    assert "canary" not in run.stdout + run.stderr
+    assert run.stderr.count("WARNING") == 4
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("id", "abc", "Expected `int`, got `str` in 'id' of call number 3"),
+        ("id", None, "Expected `int`, got `null` in 'id' of call number 3"),
+        ("ended_at", None, "Expected `str`, got `null` in 'ended_at' of call 12"),
+        ("ended_at", 1772442000, "Expected `str`, got `int` in 'ended_at' of call 12"),
+        ("started_at", "canary@lumen.example", "no timestamp in 'started_at' of call 12"),
+        ("duration_seconds", "long", "got `str` in 'duration_seconds' of call 12"),
+        ("call_participations", {}, "got `object` in 'call_participations' of call 12"),
+        (
+            "call_participations",
+            [{"id": 1, "user": "canary@lumen.example"}],
+            "got `str` in 'call_participations[0].user' of call 12",
+        ),
+        (
+            "call_participations",
+            [{"user": None}],
+            "missing required field `id` in 'call_participations[0]' of call 12",
+        ),
+    ],
+)
+def test_a_wrong_value_is_named_and_nothing_of_its_page_goes_out(
+    tap: TapCommand,
+    serve: Serve,
+    field: str,
+    value: Any,
+    message: str,
+) -> None:
+    sandbox = serve(make_calls(30))
+
+    def spoil(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        calls[2][field] = value
+        return calls
+
+    sandbox.faults.extend([None, faults.edited(spoil)])
+    run = tap(config=config_for(sandbox, page_size=10))
+
+    assert run.returncode == 1
+    assert run.ids("calls") == list(range(1, 11))
+    assert len(run.ids("call_participations")) == 20
+    assert bookmarks(run.state) == (minute(10), minute(10))
+    (error,) = run.errors
+    assert message in error
+    assert "canary" not in run.stderr

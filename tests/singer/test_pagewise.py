@@ -1,0 +1,222 @@
+"""Each stream has a bookmark of its own, which never moves back, nor ahead of the rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_tuple.sandbox import CallLog, faults
+from tests.conftest import (
+    bookmarks,
+    config_for,
+    make_call,
+    make_calls,
+    minute,
+    state_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tap_tuple.sandbox import Sandbox
+    from tests.conftest import TapCommand
+
+    Serve = Callable[..., Sandbox]
+
+
+def test_each_stream_has_a_bookmark_of_strings_under_its_own_key(
+    tap: TapCommand,
+    serve: Serve,
+) -> None:
+    run = tap(config=config_for(serve(make_calls(5))))
+
+    assert run.state == state_of(minute(5), minute(5))
+
+
+@pytest.mark.parametrize(
+    ("calls", "participations", "settings", "since"),
+    [
+        (minute(100), minute(80), {"lookback_window": 60}, minute(79)),
+        (minute(80), minute(100), {"lookback_window": 0}, "2026-03-02T10:19:59.000Z"),
+        (minute(80), minute(100), {}, minute(20)),
+        (minute(80), minute(80), {"start_date": minute(50)}, minute(50)),
+        (minute(80), minute(80), {"start_date": minute(90)}, minute(90)),
+        (minute(80), minute(80), {"lookback_window": 10**12}, "1970-01-01T00:00:00.000Z"),
+        ("2026-03-02T11:20:01+02:00", minute(80), {"lookback_window": 0}, minute(20)),
+        ("2026-03-02T09:20:01.123456Z", minute(80), {"lookback_window": 1}, None),
+        (minute(80), None, {}, "1970-01-01T00:00:00.000Z"),
+        (None, None, {"start_date": "2026-03-01"}, "2026-03-01T00:00:00.000Z"),
+    ],
+)
+def test_a_run_begins_at_the_earlier_bookmark_less_the_lookback_of_a_second_at_least(
+    tap: TapCommand,
+    serve: Serve,
+    calls: str | None,
+    participations: str | None,
+    settings: dict[str, Any],
+    since: str | None,
+) -> None:
+    sandbox = serve(make_calls(120))
+
+    tap(config=config_for(sandbox, **settings), state=state_of(calls, participations))
+
+    assert sandbox.requests[0].query["since"] == (since or "2026-03-02T09:20:00.123456Z")
+
+
+def test_a_start_date_after_the_bookmark_is_warned_of(tap: TapCommand, serve: Serve) -> None:
+    config = config_for(serve(make_calls(30)), start_date=minute(20))
+
+    run = tap(config=config, state=state_of(minute(10), minute(25)))
+
+    line = "start_date is after the bookmark of calls: calls in between are not read."
+    assert run.stderr.count(line) == 1
+
+
+def test_bookmarks_never_move_back_while_a_lookback_reads_older_calls(
+    tap: TapCommand,
+    serve: Serve,
+) -> None:
+    before = state_of(minute(100), minute(80))
+    sandbox = serve(make_calls(90))
+
+    run = tap(config=config_for(sandbox, page_size=10), state=before)
+
+    seen = [bookmarks(m["value"]) for m in run.messages if m["type"] == "STATE"]
+    assert {calls for calls, _ in seen} == {minute(100)}
+    participations = [value for _, value in seen]
+    assert participations == sorted(participations, key=str)
+    assert participations[0] == minute(80)
+    assert participations[-1] == minute(90)
+    assert run.ids("calls") == list(range(20, 91))
+
+
+def test_rows_of_a_lookback_alone_are_written(tap: TapCommand, serve: Serve) -> None:
+    """No STATE takes them along, because no bookmark moves."""
+    run = tap(config=config_for(serve(make_calls(3))), state=state_of(minute(5), minute(5)))
+
+    assert run.ids("calls") == [1, 2, 3]
+    assert len(run.ids("call_participations")) == 6
+
+
+def test_timestamps_of_any_width_and_offset_are_in_order(tap: TapCommand, serve: Serve) -> None:
+    ends = [
+        "2026-03-02T09:00:00Z",
+        "2026-03-02T09:00:00.500Z",
+        "2026-03-02T11:00:01+02:00",
+        "2026-03-02T09:00:01.000001Z",
+        "2026-03-02T03:30:02.25-05:30",
+        "2026-03-02T09:00:03",
+    ]
+    calls = [make_call(number, ended_at=end) for number, end in enumerate(ends, 1)]
+    sandbox = serve(calls)
+
+    run = tap(config=config_for(sandbox, page_size=1))
+
+    assert [row["ended_at"] for row in run.records("calls")] == [
+        "2026-03-02T09:00:00Z",
+        "2026-03-02T09:00:00.500Z",
+        "2026-03-02T09:00:01Z",
+        "2026-03-02T09:00:01.000001Z",
+        "2026-03-02T09:00:02.25Z",
+        "2026-03-02T09:00:03Z",
+    ]
+    states = [bookmarks(m["value"])[0] for m in run.messages if m["type"] == "STATE"]
+    ends = [row["ended_at"] for row in run.records("calls")]
+    assert [state for state in ends if state in states] == list(dict.fromkeys(filter(None, states)))
+    assert states[-1] == ends[-1]
+
+
+@pytest.mark.parametrize("value", [7, "yesterday", ""])
+def test_a_state_that_is_no_timestamp_is_named(tap: TapCommand, serve: Serve, value: Any) -> None:
+    sandbox = serve(make_calls(3))
+
+    run = tap(config=config_for(sandbox), state=state_of(value, minute(1)))
+
+    assert run.returncode == 1
+    assert run.count("RECORD") == 0
+    assert sandbox.requests == []
+    (error,) = run.errors
+    assert error == (
+        "The state has no timestamp in 'replication_key_value' of 'calls': correct the state, or "
+        "run with --full-refresh."
+    )
+
+
+def test_a_state_follows_every_page(tap: TapCommand, serve: Serve) -> None:
+    for selected in ({}, {"call_participations": False}, {"calls": False}):
+        config = config_for(serve(make_calls(95)), page_size=10)
+        run = tap(config=config, catalog=tap.discover(**selected))
+
+        states = {bookmarks(m["value"]) for m in run.messages if m["type"] == "STATE"}
+        ends = {minute(min(number, 95)) for number in range(10, 101, 10)}
+        assert {calls or parts for calls, parts in states} - {None} == ends
+
+
+def test_an_error_in_the_middle_of_a_page_leaves_the_state_of_the_page_before(
+    tap: TapCommand,
+    serve: Serve,
+) -> None:
+    calls = make_calls(30)
+    # A stream map that fails on one call of the second page.
+    maps = {"calls": {"inverse": "1 / (id - 15)"}}
+    config = config_for(serve(calls), page_size=10, stream_maps=maps)
+
+    run = tap(config=config)
+
+    assert run.returncode == 1
+    assert bookmarks(run.state) == (minute(10), minute(10))
+    rest = tap(config=config | {"stream_maps": {}}, state=run.state)
+    assert set(run.ids("calls")) | set(rest.ids("calls")) == set(range(1, 31))
+
+
+def test_participations_alone_stay_incremental(tap: TapCommand, serve: Serve) -> None:
+    log = CallLog(make_calls(30))
+    sandbox = serve(log)
+    config = config_for(sandbox, lookback_window=0, page_size=10)
+    catalog = tap.discover(calls=False)
+
+    first = tap(config=config, catalog=catalog)
+    log.add(make_call(31))
+    second = tap(config=config, catalog=catalog, state=first.state)
+
+    assert second.ids("call_participations") == [300, 301, 310, 311]
+    assert sandbox.requests[-1].query["since"] == "2026-03-02T09:29:59.000Z"
+
+
+def test_a_stream_selected_later_gets_its_past_even_if_that_is_killed(
+    tap: TapCommand,
+    serve: Serve,
+) -> None:
+    calls = make_calls(50)
+    sandbox = serve(calls)
+    config = config_for(sandbox, page_size=10, lookback_window=0)
+    only_calls = tap(config=config, catalog=tap.discover(call_participations=False))
+
+    sandbox.faults.extend([None, None, faults.status(403)])
+    killed = tap(config=config, state=only_calls.state)
+    assert killed.returncode == 1
+    assert bookmarks(killed.state) == (minute(50), minute(20))
+    rest = tap(config=config, state=killed.state)
+
+    kept = set(killed.ids("call_participations")) | set(rest.ids("call_participations"))
+    assert kept == {p["id"] for call in calls for p in call["call_participations"]}
+    assert bookmarks(rest.state) == (minute(50), minute(50))
+
+
+def test_full_table_replication_reads_everything_and_keeps_no_bookmark(
+    tap: TapCommand,
+    serve: Serve,
+) -> None:
+    catalog = tap.discover()
+    for stream in catalog["streams"]:
+        stream["replication_method"] = "FULL_TABLE"
+    settings = {"page_size": 10, "lookback_window": 0, "emit_activate_version_messages": True}
+    config = config_for(serve(make_calls(25)), **settings)
+
+    run = tap(config=config, catalog=catalog, state=state_of(minute(20), minute(20)))
+
+    assert run.ids("calls") == list(range(1, 26))
+    assert len(run.ids("call_participations")) == 50
+    assert bookmarks(run.state) == (minute(20), minute(20))
+    assert run.count("ACTIVATE_VERSION") == 0

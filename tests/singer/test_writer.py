@@ -1,0 +1,125 @@
+"""Whole lines, however a run ends, and a state that is never ahead of them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_tuple.sandbox import faults
+from tests.conftest import (
+    Run,
+    bookmarks,
+    clean_environment,
+    config_for,
+    make_calls,
+    minute,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tap_tuple.sandbox import Sandbox
+    from tests.conftest import TapCommand
+
+    Serve = Callable[..., Sandbox]
+
+
+def rows_until_last_state(lines: list[str]) -> tuple[set[int], set[int], dict[str, Any]]:
+    """Return what a target kept that holds to the last STATE, and that state."""
+    calls: set[int] = set()
+    participations: set[int] = set()
+    kept: tuple[set[int], set[int], dict[str, Any]] = (set(), set(), {})
+    for line in lines:
+        message = json.loads(line)
+        if message["type"] == "RECORD":
+            ids = calls if message["stream"] == "calls" else participations
+            ids.add(message["record"]["id"])
+        elif message["type"] == "STATE":
+            kept = (set(calls), set(participations), message["value"])
+    return kept
+
+
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, None])
+@pytest.mark.parametrize("lines_read", [1, 150, 1000])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_run_that_is_stopped_is_completed_by_the_next(
+    tap: TapCommand,
+    serve: Serve,
+    stop: signal.Signals | None,
+    lines_read: int,
+    unbuffered: str,
+) -> None:
+    """A signal to the tap, or (None) a target that closes the pipe."""
+    calls = make_calls(600)
+    config = config_for(serve(calls), page_size=100, lookback_window=0)
+    tap_process = subprocess.Popen(
+        tap.command(config=config),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=clean_environment() | {"PYTHONUNBUFFERED": unbuffered},
+        text=True,
+    )
+    with tap_process as process:
+        assert process.stdout
+        assert process.stderr
+        lines = [process.stdout.readline() for _ in range(lines_read)]
+        if stop is None:
+            process.stdout.close()
+        else:
+            process.send_signal(stop)
+            lines += process.stdout.readlines()
+        stderr = process.stderr.read()
+        returncode = process.wait()
+
+    assert all(line.endswith("\n") for line in lines), "a line was cut"
+    kept_calls, kept_participations, state = rows_until_last_state(lines)
+    rest = tap(config=config, state=state)
+    assert kept_calls | set(rest.ids("calls")) == {call["id"] for call in calls}
+    every_participation = {p["id"] for call in calls for p in call["call_participations"]}
+    assert kept_participations | set(rest.ids("call_participations")) == every_participation
+    if stop is None:
+        assert returncode == 1
+        assert Run(returncode, "", stderr).errors == [
+            "The target stopped reading. Look for its own error; the next run goes on here.",
+        ]
+    elif stop is not signal.SIGKILL:
+        assert returncode == 128 + stop
+    assert "Traceback" not in stderr
+
+
+def test_sigterm_ends_a_run_whose_target_has_stopped_reading(
+    tap: TapCommand,
+    serve: Serve,
+) -> None:
+    """A full pipe must not hold a tap that is told to stop."""
+    config = config_for(serve(make_calls(5000)))
+    command = tap.command(config=config)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout
+        process.stdout.readline()
+        time.sleep(1.5)  # until the pipe is full
+        process.terminate()
+        assert process.wait(timeout=10) == 128 + signal.SIGTERM
+        assert process.stdout.read().endswith(b"\n")
+
+
+def test_sigterm_ends_a_wait_at_once(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve(make_calls(30))
+    sandbox.faults.extend([None, faults.rate_limited("300")])
+    command = tap.command(config=config_for(sandbox, page_size=10))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        for line in process.stderr:
+            if b"Trying again in" in line:
+                break
+        process.terminate()
+        assert process.wait(timeout=10) == 128 + signal.SIGTERM
+        kept_calls, _, state = rows_until_last_state(process.stdout.read().decode().splitlines())
+    assert kept_calls == set(range(1, 11))
+    assert bookmarks(state) == (minute(10), minute(10))

@@ -1,0 +1,53 @@
+"""What a run reads."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from tap_tuple.sandbox import CallLog
+from tests.conftest import (
+    FIRST_END,
+    bookmarks,
+    config_for,
+    make_call,
+    make_calls,
+    minute,
+    state_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tap_tuple.sandbox import Sandbox
+    from tests.conftest import TapCommand
+
+    Serve = Callable[..., Sandbox]
+
+
+def test_a_call_finalised_within_the_lookback_is_picked_up_by_the_next_run(
+    tap: TapCommand,
+    serve: Serve,
+) -> None:
+    log = CallLog(make_calls(100))
+    sandbox = serve(log)
+    first = tap(config=config_for(sandbox))
+    log.add(make_call(900, ended_at=FIRST_END + timedelta(minutes=41)))
+
+    second = tap(config=config_for(sandbox), state=first.state)
+    without = tap(config=config_for(sandbox, lookback_window=0), state=first.state)
+
+    assert 900 in second.ids("calls")
+    assert 900 not in without.ids("calls")
+    assert bookmarks(second.state) == bookmarks(first.state)
+
+
+def test_an_empty_window_asks_for_nothing(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve(make_calls(30))
+
+    config = config_for(sandbox, end_date=minute(10))
+    run = tap(config=config, state=state_of(minute(90), minute(90)))
+
+    assert sandbox.requests == []
+    assert (run.count("SCHEMA"), run.count("RECORD"), run.returncode) == (2, 0, 0)
+    assert bookmarks(run.state) == (minute(90), minute(90))
