@@ -6,10 +6,10 @@ import json
 import os
 from difflib import get_close_matches
 from fnmatch import fnmatch
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import urlsplit
 
+from tap_tuple.api.network import is_loopback
 from tap_tuple.timestamps import parse_timestamp
 
 if TYPE_CHECKING:
@@ -175,18 +175,11 @@ def _url_problems(url: object) -> Iterator[str]:
         or parts.fragment
         or not _is_header_text(url)
         # The SDK would fill a setting in for a name in braces.
-        or not set(" {}").isdisjoint(str(url))
+        or not set(" {}?#").isdisjoint(str(url))
     ):
         yield f"api_url is {url!r}: set it to an address such as https://production.tuple.app."
-    elif parts.scheme == "http" and not _is_local(parts.hostname):
+    elif parts.scheme == "http" and not is_loopback(parts.hostname):
         yield (
             f"api_url is {url!r}: the token would be sent in the clear. Use https; plain http is "
             "for the local machine alone."
         )
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -123,16 +123,23 @@ class Calls(PagewiseParent, TupleStream):
         limit = self.ABORT_AT_RECORD_COUNT
         self.page_size = min(self.config["page_size"], limit or MAX_PER_PAGE)
         self.pages = CallPages(self.window.since, self.page_size, limit=limit)
-        if self.window.since >= self.window.until:
-            self.logger.info("Nothing to read from %s.", self.window)
-            return
-        self.logger.info("Reading calls that ended from %s.", self.window)
         for stream in self.selected_streams:
+            if stream.bookmark and stream.bookmark > now:
+                self.logger.warning(
+                    "The bookmark of %s is in the future (%s), so that no call is read until then: "
+                    "correct the state, or run with --full-refresh.",
+                    stream.name,
+                    format_timestamp(stream.bookmark),
+                )
             if stream.bookmark and stream.bookmark < self.window.since:
                 self.logger.warning(
                     "start_date is after the bookmark of %s: calls in between are not read.",
                     stream.name,
                 )
+        if self.window.since >= self.window.until:
+            self.logger.info("Nothing to read from %s.", self.window)
+            return
+        self.logger.info("Reading calls that ended from %s.", self.window)
         if self.drops_everything and self.child_streams:
             self.logger.warning(
                 "A stream map drops calls, and all participations with them. To leave out the "

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 STREAMS = (Calls, CallParticipations)
 
-TOKEN = re.compile(r"(?i)sk-tuple-[^\s'\",;)\]}]+")
-"""What looks like a token; no log line shows it."""
+PRIVATE = re.compile(r"(?i)sk-tuple-[^\s'\",;)\]}]+|[^\s'\"<>(]+@[^\s'\"<>)]+")
+"""What looks like a token or an email; no log line shows it."""
 
 
 class TapTuple(Tap):
@@ -247,7 +247,7 @@ class TapTuple(Tap):
             params=command.params,
             help=command.help,
             logger=cls.logger,
-            secret=TOKEN,
+            private=PRIVATE,
         )
 
 

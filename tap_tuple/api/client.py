@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property, partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
-from urllib.parse import ParseResult, parse_qsl, unquote, urlsplit
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import ParseResult, parse_qsl, urlsplit
 
 import backoff
 import requests
@@ -18,6 +19,7 @@ from singer_sdk.exceptions import FatalAPIError, RetriableAPIError
 from singer_sdk.streams import RESTStream
 from typing_extensions import override
 
+from tap_tuple.api.network import ends_within, is_loopback
 from tap_tuple.api.rate_limit import RateLimiter
 from tap_tuple.api.response import (
     Call,
@@ -34,14 +36,22 @@ if TYPE_CHECKING:
     from backoff.types import Details
     from singer_sdk.helpers.types import Auth, Context, RequestFunc
 
-TIMEOUT_SECONDS = 60
-"""How long to wait for a connection, and again for each part of an answer."""
 
-MAX_TRIES = 8
-"""Tries of a request that fails for another reason than the rate limit: two minutes at most."""
+class Patience(NamedTuple):
+    """How long a request is given, and how often."""
 
-RATE_LIMIT_PATIENCE_SECONDS = 600
-"""How long to sit out a quota that the team's other integrations use up."""
+    read_seconds: int
+    """To connect, and again for each part of an answer."""
+    answer_seconds: int
+    """For a whole answer, however it drips."""
+    tries: int
+    """For another reason than the rate limit."""
+    rate_limit_seconds: int
+    """To sit out a quota that the team's other integrations use up."""
+
+
+RUN = Patience(read_seconds=60, answer_seconds=180, tries=8, rate_limit_seconds=600)
+CONNECTION_TEST = Patience(read_seconds=6, answer_seconds=6, tries=2, rate_limit_seconds=10)
 
 MAX_BACKOFF_SECONDS = 60
 """The longest wait of the tap's own choice: one window of the rate limit."""
@@ -49,14 +59,14 @@ MAX_BACKOFF_SECONDS = 60
 MAX_RETRY_AFTER_SECONDS = 300
 """The longest wait that the server may ask for."""
 
-MAX_QUOTED_CHARACTERS = 200
-"""Quoted at most of what the API says about a refused request."""
-
 TOKENS_PAGE = "https://production.tuple.app/team_management/api_tokens"
 """Where team owners and managers create tokens."""
 
-RETRIED = (RetriableAPIError, requests.RequestException, ConnectionError)
+RETRIED = (RetriableAPIError, requests.RequestException, ConnectionError, TimeoutError)
 """What may pass: the server's own trouble, and the network's."""
+
+PLAIN_WORDS = re.compile(r"[\w ,.:;()-]{1,200}", re.ASCII)
+"""What may be quoted of a body: neither an email nor an encoded one, nor markup."""
 
 
 class RateLimitedError(RetriableAPIError):
@@ -74,12 +84,14 @@ class TupleStream(RESTStream[ParseResult]):
 
     @override
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Trust the certificates that the environment names.
+        """Take proxies and certificates from the environment, but no proxy to this machine.
 
-        The SDK sends prepared requests, for which requests looks into no variable.
+        The SDK sends prepared requests, for which requests does not look for certificates.
         """
         super().__init__(*args, **kwargs)
-        self.requests_session.verify = (
+        session = self.requests_session
+        session.trust_env = not is_loopback(urlsplit(self.url_base).hostname or "")
+        session.verify = (
             os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         )
 
@@ -101,7 +113,12 @@ class TupleStream(RESTStream[ParseResult]):
     @property
     @override
     def timeout(self) -> int:
-        return TIMEOUT_SECONDS
+        return self.patience.read_seconds
+
+    @property
+    def patience(self) -> Patience:
+        """More for a run than for a connection test, before which somebody sits."""
+        return RUN if self.ABORT_AT_RECORD_COUNT is None else CONNECTION_TEST
 
     @cached_property
     def rate_limiter(self) -> RateLimiter:
@@ -181,7 +198,7 @@ class TupleStream(RESTStream[ParseResult]):
             case HTTPStatus.UNPROCESSABLE_ENTITY:
                 return (
                     "Tuple refuses the time range (status 422): check start_date and end_date. "
-                    f"Tuple says: {_redacted(response.text, self.config['api_token'])}"
+                    f"Tuple says: {_words_of(response.content)}"
                 )
             case status if status < HTTPStatus.BAD_REQUEST:
                 host = urlsplit(response.headers.get("Location", "")).hostname or "the same host"
@@ -206,9 +223,11 @@ class TupleStream(RESTStream[ParseResult]):
             jitter=None,
             logger=None,
         )
-        patient = retry(RateLimitedError, max_time=RATE_LIMIT_PATIENCE_SECONDS)
-        retried = retry(RETRIED, max_tries=MAX_TRIES, giveup=_is_final)
-        send = patient(retried(self.rate_limiter.limit(func)))
+        patience = self.patience
+        patient = retry(RateLimitedError, max_time=patience.rate_limit_seconds)
+        retried = retry(RETRIED, max_tries=patience.tries, giveup=_is_final)
+        timely = ends_within(patience.answer_seconds)
+        send = patient(retried(self.rate_limiter.limit(timely(func))))
 
         def request(
             prepared_request: requests.PreparedRequest,
@@ -217,7 +236,7 @@ class TupleStream(RESTStream[ParseResult]):
             requests_before = self.rate_limiter.requests
             try:
                 return send(prepared_request, context)
-            except RETRIED as error:
+            except (*RETRIED, ValueError) as error:
                 tries = self.rate_limiter.requests - requests_before
                 msg = f"No answer from {self.url_base} after {tries} tries: {_reason(error)}."
                 raise FatalAPIError(msg) from error
@@ -226,7 +245,7 @@ class TupleStream(RESTStream[ParseResult]):
 
     @override
     def backoff_wait_generator(self) -> Generator[float, Any, None]:
-        """Wait as long as ``Retry-After`` says, otherwise twice as long each time, with jitter.
+        """Wait twice as long each time, with jitter, and at least as long as ``Retry-After`` says.
 
         Yields:
             Seconds to wait; takes the exception that made the request fail.
@@ -236,9 +255,8 @@ class TupleStream(RESTStream[ParseResult]):
         next(waits)
         error = yield 0
         while True:
-            own_wait = next(waits)
-            asked = _retry_after_seconds(getattr(error, "response", None))
-            error = yield backoff.full_jitter(own_wait) if asked is None else asked
+            own_wait = 1 + backoff.full_jitter(next(waits) - 1)
+            error = yield max(own_wait, _retry_after_seconds(getattr(error, "response", None)))
 
     @override
     def backoff_handler(self, details: Details) -> None:
@@ -255,19 +273,15 @@ def _is_final(error: Exception) -> bool:
     return isinstance(error, RateLimitedError | requests.exceptions.SSLError | ValueError)
 
 
-def _retry_after_seconds(response: requests.Response | None) -> float | None:
+def _retry_after_seconds(response: requests.Response | None) -> float:
     """Read ``Retry-After``, in seconds or as an HTTP date (RFC 9110, section 10.2.3)."""
-    if response is None:
-        return None
-    text = response.headers.get("Retry-After", "").strip()
+    headers = {} if response is None else response.headers
+    text = headers.get("Retry-After", "").strip()
     if text.isdecimal():
         return min(float(text), MAX_RETRY_AFTER_SECONDS)
-    until = _http_date(text)
-    if until is None:
-        return None
     # The server's own clock, where it tells it: this machine's may be wrong.
-    now = _http_date(response.headers.get("Date", "")) or datetime.now(UTC)
-    return min(max((until - now).total_seconds(), 0.0), MAX_RETRY_AFTER_SECONDS)
+    now = _http_date(headers.get("Date", "")) or datetime.now(UTC)
+    return min(((_http_date(text) or now) - now).total_seconds(), MAX_RETRY_AFTER_SECONDS)
 
 
 def _http_date(text: str) -> datetime | None:
@@ -278,21 +292,26 @@ def _http_date(text: str) -> datetime | None:
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-def _reason(error: BaseException | None) -> str:
-    """Say what failed, without the request that failed."""
-    if not isinstance(error, requests.RequestException):
+def _reason(error: BaseException) -> str:
+    """Say what failed in the tap's own words or the system's: others may quote what was read."""
+    if isinstance(error, RetriableAPIError):
         return str(error)
-    cause = error.args[0] if error.args else error
-    cause = getattr(cause, "reason", cause)
-    if isinstance(cause, Exception) and cause.args and isinstance(cause.args[-1], Exception):
-        cause = cause.args[-1]
-    return f"{str(cause).rpartition('): ')[2]} ({type(error).__name__})"
+    causes: list[object] = [error]
+    for cause in causes:
+        if isinstance(cause, OSError) and cause.strerror:
+            return f"{cause.strerror} ({type(error).__name__})"
+        if isinstance(cause, BaseException):
+            related = (getattr(cause, "reason", None), cause.__cause__, cause.__context__)
+            causes += [each for each in (*cause.args, *related) if each not in causes]
+    if isinstance(error, requests.Timeout):
+        return f"nothing came in time ({type(error).__name__})"
+    return f"what came is no HTTP, or broke off ({type(error).__name__})"
 
 
-def _redacted(body: str, token: str) -> str:
-    """Quote the beginning of what the API says, with emails and the token redacted."""
-    body = unquote(body.replace(token, "[...]").replace(r"\u0040", "@"))
-    words = " ".join(re.sub(r"[^\s\"'<>]*@[^\s\"'<>]*", "[...]", body).split())
-    if len(words) <= MAX_QUOTED_CHARACTERS:
-        return words
-    return f"{words[:MAX_QUOTED_CHARACTERS]}..."
+def _words_of(body: bytes) -> str:
+    """Quote the API's error, if it is in plain words."""
+    try:
+        words = str(json.loads(body)["error"])
+    except (ValueError, LookupError, TypeError):
+        words = ""
+    return words if PLAIN_WORDS.fullmatch(words) else "nothing that can be quoted."

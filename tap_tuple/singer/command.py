@@ -40,21 +40,21 @@ class UsageError(ConfigurationError):
 class OneLineErrorsCommand(SingerCommand):
     """Says what failed in one line; where it failed, without messages, is for DEBUG."""
 
-    def __init__(self, *args: Any, secret: re.Pattern[str], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, private: re.Pattern[str], **kwargs: Any) -> None:
         """Prepare the command.
 
         Args:
             *args: As `SingerCommand` takes them.
-            secret: What looks like a secret; no log line shows it.
+            private: What no log line shows.
             **kwargs: As `SingerCommand` takes them.
         """
         super().__init__(*args, **kwargs)
-        self.secret = secret
+        self.private = private
 
     @override
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run the command; ``--discover`` and ``--test`` run while its options are read."""
-        guard_logs(self.secret)
+        guard_logs(self.private)
         try:
             sys.exit(super().main(*args, **kwargs | {"standalone_mode": False}))
         except click.ClickException as error:

@@ -1,4 +1,4 @@
-"""What the log says: no value of a row, no secret, and per-request metrics at DEBUG alone."""
+"""What the log says: nothing private, no value of a row, and per-request metrics at DEBUG alone."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ QUOTING_LOGGERS = ("urllib3", "singer_sdk.mapper")
 REDACTED = "[redacted]"
 
 
-def guard_logs(secret: re.Pattern[str]) -> None:
+def guard_logs(private: re.Pattern[str]) -> None:
     """Hold every log line of this process to what it may say, whatever configures the log.
 
     Args:
-        secret: What looks like a secret; it is redacted in messages and tracebacks.
+        private: What is redacted in messages and tracebacks.
     """
     logging.getLogger(METRICS_LOGGER_NAME).addFilter(_is_of_the_run)
-    logging.setLogRecordFactory(_guarded(logging.getLogRecordFactory(), secret))
+    logging.setLogRecordFactory(_guarded(logging.getLogRecordFactory(), private))
 
 
 def _is_of_the_run(record: logging.LogRecord) -> bool:
@@ -38,19 +38,19 @@ def _is_of_the_run(record: logging.LogRecord) -> bool:
 
 def _guarded(
     make_record: Callable[..., logging.LogRecord],
-    secret: re.Pattern[str],
+    private: re.Pattern[str],
 ) -> Callable[..., logging.LogRecord]:
     def make_guarded_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make_record(*args, **kwargs)
         if record.name.startswith(QUOTING_LOGGERS):
             # Below the level of every handler.
             record.levelno = -1
-        if secret.search(record.getMessage()):
-            record.msg, record.args = secret.sub(REDACTED, record.getMessage()), ()
+        if private.search(record.getMessage()):
+            record.msg, record.args = private.sub(REDACTED, record.getMessage()), ()
         if record.exc_info:
             text = "".join(traceback.format_exception(*record.exc_info)).rstrip()
-            if secret.search(text):
-                record.exc_info, record.exc_text = None, secret.sub(REDACTED, text)
+            if private.search(text):
+                record.exc_info, record.exc_text = None, private.sub(REDACTED, text)
         return record
 
     return make_guarded_record

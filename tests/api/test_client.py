@@ -46,7 +46,7 @@ def test_faults_in_a_row_are_survived_with_every_row_once(tap: TapCommand, serve
     for fault in spoilt:
         sandbox.faults.extend([fault, None])
 
-    run = tap(config=config_for(sandbox, page_size=10))
+    run = tap(config=config_for(sandbox, page_size=10), time_flies=True)
 
     assert run.returncode == 0
     assert run.ids("calls") == list(range(1, 101))
@@ -84,9 +84,9 @@ def test_retry_after_goes_by_the_clock_of_the_server() -> None:
     assert waits_of(faults.status(503, headers=headers)) == [30.0]
 
 
-def test_a_retry_after_that_is_over_is_no_wait() -> None:
+def test_a_retry_after_that_is_over_is_a_wait_of_a_second() -> None:
     for value in ("0", http_date(-60)):
-        assert waits_of(faults.rate_limited(value)) == [0.0]
+        assert waits_of(faults.rate_limited(value)) == [1.0]
 
 
 def test_retry_after_has_a_ceiling() -> None:
@@ -124,8 +124,8 @@ def test_patience_ends() -> None:
         (faults.status(500, b"canary@lumen.example"), "Tuple answered with status 500"),
         (faults.body(b"<html>canary@lumen.example"), "Tuple answered with no JSON under status 20"),
         (faults.body(b'{"a":1}'), "Tuple answered with no array of calls under status 200"),
-        (faults.reset, "Remote end closed connection without response (ConnectionError)"),
-        (faults.truncated, " more expected) (ChunkedEncodingError)"),
+        (faults.reset, "what came is no HTTP, or broke off (ConnectionError)"),
+        (faults.truncated, "what came is no HTTP, or broke off (ChunkedEncodingError)"),
         (faults.rate_limited("60"), "the team's requests of this minute are used up (status 429)"),
     ],
 )
@@ -156,8 +156,10 @@ def test_an_unreachable_host_is_one_line(tap: TapCommand) -> None:
     run = tap(config=config, time_flies=True)
 
     (error,) = run.errors
-    assert error.startswith(f"No answer from http://127.0.0.1:{port} after 8 tries: Failed to")
-    assert "Connection refused (ConnectionError)" in error
+    assert error == (
+        f"No answer from http://127.0.0.1:{port} after 8 tries: Connection refused "
+        "(ConnectionError)."
+    )
     assert "Traceback" not in run.stderr
 
 
@@ -176,7 +178,7 @@ REFUSED = [
         faults.status(422, b'{"error": "since is invalid", "by": "canary\\u0040lumen.example"}'),
         (
             "Tuple refuses the time range (status 422): check start_date and end_date. Tuple says: "
-            '{"error": "since is invalid", "by": "[...]"}'
+            "since is invalid"
         ),
     ),
     (faults.status(418, b"canary"), "Tuple refuses the request with status 418."),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tap_tuple.sandbox.server import Fault
-    from tests.conftest import TapCommand
 
 
 def sync(
@@ -114,19 +112,3 @@ def test_the_budget_is_spent_by_a_request_that_fails() -> None:
 
     assert limiter.requests == 3
     assert len(clock.waits) == 1
-
-
-@pytest.mark.slow
-def test_70_requests_wait_for_real_once(
-    tap: TapCommand,
-    serve: Callable[..., Sandbox],
-) -> None:
-    sandbox = serve(make_calls(70), requests_per_minute=60)
-    began = time.monotonic()
-
-    run = tap(config=config_for(sandbox, page_size=1))
-
-    assert run.ids("calls") == list(range(1, 71))
-    assert statuses(sandbox) == {HTTPStatus.OK}
-    assert 60 < time.monotonic() - began < 100
-    assert run.stderr.count("waiting 60 seconds.") == 1

@@ -1,0 +1,63 @@
+"""Answers with bytes that may be no HTTP at all, and keeps what it was sent."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class RawServer:
+    """A server on a free port of 127.0.0.1, from ``with`` until its end."""
+
+    def __init__(self, answer: bytes, *, drip_seconds: float | None = None) -> None:
+        """Prepare to send an answer to each request, a byte at a time if it is to drip."""
+        self.received: list[bytes] = []
+        self._answer = answer
+        self._drip_seconds = drip_seconds
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        """Start to serve."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        """Stop, and free the port."""
+        self._stopping.set()
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+            pass
+        self._thread.join()
+        self._socket.close()
+
+    def _serve(self) -> None:
+        while not self._stopping.is_set():
+            connection, _ = self._socket.accept()
+            with connection, suppress(OSError):
+                connection.settimeout(5)
+                request = connection.recv(65536)
+                if request:
+                    self.received.append(request)
+                    self._send(connection)
+
+    def _send(self, connection: socket.socket) -> None:
+        if self._drip_seconds is None:
+            connection.sendall(self._answer)
+            return
+        for byte in self._answer:
+            if self._stopping.wait(self._drip_seconds):
+                return
+            connection.sendall(bytes([byte]))

@@ -1,0 +1,420 @@
+"""What goes wrong on the way: one line that says what to do, and nothing private in it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_tuple.sandbox import faults
+from tests.conftest import (
+    Run,
+    bookmarks,
+    clean_environment,
+    config_for,
+    make_calls,
+    minute,
+    state_of,
+)
+from tests.raw_server import RawServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tap_tuple.sandbox import Sandbox
+    from tests.conftest import TapCommand
+
+    Serve = Callable[..., Sandbox]
+
+EMAIL = "canary@lumen.example"
+TOKEN = "sk-tuple-canary-0123456789"  # noqa: S105 - nobody's
+DEBUG = {"TAP_TUPLE_LOGLEVEL": "DEBUG"}
+
+
+def assert_one_line(run: Run, beginning: str) -> None:
+    assert run.returncode == 1
+    (error,) = run.errors
+    assert error.startswith(beginning), error
+    assert "Traceback" not in run.stderr
+    assert EMAIL not in run.stdout + run.stderr
+    assert TOKEN not in run.stdout + run.stderr
+
+
+# Broken HTTP
+
+
+def http(head: str, body: bytes = b"") -> bytes:
+    return head.replace("\n", "\r\n").encode() + b"\r\n\r\n" + body
+
+
+BODY = f'[{{"id": 1, "email": "{EMAIL}"}}]'.encode()
+BROKEN_HTTP = {
+    "chunked in words alone": http("HTTP/1.1 200 OK\nTransfer-Encoding: chunked", BODY),
+    "no status line": EMAIL.encode() + b"\r\n\r\n",
+    "a status that is none": f"HTTP/1.1 {EMAIL}\r\n\r\n".encode(),
+    "a header without a colon": http(f"HTTP/1.1 500 Oops\n{EMAIL}\nContent-Length: 0"),
+    "compressed in words alone": http("HTTP/1.1 200 OK\nContent-Encoding: gzip", BODY),
+    "not UTF-8": http("HTTP/1.1 200 OK\nContent-Length: 5", b"[\xff\xfe1]"),
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN_HTTP)
+def test_broken_http_is_given_up_in_one_line_that_quotes_nothing(
+    tap: TapCommand,
+    broken: str,
+    tmp_path: Path,
+) -> None:
+    """Not even where the log is configured to show all that libraries say."""
+    log_config = tmp_path / "logging.yaml"
+    log_config.write_text(
+        json.dumps(
+            {
+                "version": 1,
+                "disable_existing_loggers": False,
+                "handlers": {"file": {"class": "logging.FileHandler", "filename": "log.txt"}},
+                "loggers": {
+                    name: {"level": "DEBUG", "handlers": ["file"]}
+                    for name in ("urllib3", "urllib3.connectionpool", "singer_sdk.mapper")
+                },
+                "root": {"level": "DEBUG", "handlers": ["file"]},
+            }
+        ),
+        encoding="utf-8",
+    )
+    with RawServer(BROKEN_HTTP[broken]) as server:
+        config = {"api_url": server.url, "api_token": TOKEN}
+        env = DEBUG | {"SINGER_SDK_LOG_CONFIG": str(log_config)}
+
+        run = tap(config=config, env=env, time_flies=True)
+
+    said = run.stderr + (tmp_path / "log.txt").read_text("utf-8")
+    assert run.returncode == 1
+    assert said.count(f"No answer from {server.url} after ") == 1
+    assert "Traceback" not in said
+    assert EMAIL not in said
+    assert TOKEN not in said
+
+
+@pytest.mark.parametrize("location", ["http://[canary", "https://elsewhere.example:port/", "::"])
+def test_a_redirect_to_what_is_no_url_is_one_line(
+    tap: TapCommand,
+    serve: Serve,
+    location: str,
+) -> None:
+    sandbox = serve([])
+    sandbox.faults.append(faults.status(302, headers={"Location": location}))
+
+    run = tap(config=config_for(sandbox))
+
+    assert run.returncode == 1
+    (error,) = run.errors
+    assert sandbox.url in error
+    assert "Traceback" not in run.stderr
+
+
+def test_a_link_that_is_no_url_is_one_that_is_there(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve(make_calls(25))
+    sandbox.faults.append(faults.with_headers(Link='<http://[canary>; rel="next", nonsense'))
+
+    run = tap(config=config_for(sandbox, page_size=10))
+
+    assert run.ids("calls") == list(range(1, 26))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"{EMAIL} is wrong",
+        "canary&#64;lumen.example is wrong",
+        "canary%2540lumen.example is wrong",
+        r"canary\\u0040lumen.example is wrong",
+        "canary\uff20lumen.example",
+        "<b>canary</b>",
+    ],
+)
+def test_of_a_refusal_nothing_is_quoted_that_is_not_in_plain_words(
+    tap: TapCommand,
+    serve: Serve,
+    words: str,
+) -> None:
+    sandbox = serve([])
+    sandbox.faults.append(faults.status(422, json.dumps({"error": words}).encode()))
+
+    run = tap(config=config_for(sandbox), env=DEBUG)
+
+    assert_one_line(
+        run, "Tuple refuses the time range (status 422): check start_date and end_date."
+    )
+    assert "canary" not in run.stderr
+
+
+# Time
+
+
+def test_retry_after_never_hurries_the_tap(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve([])
+    sandbox.faults.extend([faults.rate_limited("0")] * 20)
+
+    run = tap(config=config_for(sandbox), time_flies=True)
+
+    waits = [
+        float(line.split("Trying again in ")[1].split()[0])
+        for line in run.stderr.splitlines()
+        if "Trying again in " in line
+    ]
+    assert min(waits) >= 1
+    assert sum(waits[:8]) > 20
+
+
+@pytest.mark.slow
+def test_a_connection_test_of_a_host_that_does_not_answer_says_so_in_15_seconds(
+    tap: TapCommand,
+) -> None:
+    with RawServer(
+        http("HTTP/1.1 200 OK\nContent-Length: 500", b"[" * 500), drip_seconds=0.5
+    ) as server:
+        config = {"api_url": server.url, "api_token": TOKEN}
+        began = time.monotonic()
+
+        run = tap("--test", config=config)
+
+    assert time.monotonic() - began < 15
+    assert len(server.received) == 2
+    assert_one_line(
+        run,
+        f"No answer from {server.url} after 2 tries: no whole answer within 6 seconds",
+    )
+
+
+# Proxies
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
+def test_no_proxy_is_used_for_this_machine(
+    tap: TapCommand,
+    serve: Serve,
+    variable: str,
+) -> None:
+    sandbox = serve(make_calls(3))
+    with RawServer(b"") as proxy:
+        run = tap(config=config_for(sandbox), env={variable: proxy.url})
+
+    assert proxy.received == []
+    assert run.ids("calls") == [1, 2, 3]
+
+
+def test_proxies_are_used_for_other_hosts_and_see_no_token(tap: TapCommand) -> None:
+    config = {"api_url": "https://tuple.invalid", "api_token": TOKEN}
+    with RawServer(http("HTTP/1.1 407 Proxy\nContent-Length: 0")) as proxy:
+        run = tap("--test", config=config, env={"HTTPS_PROXY": proxy.url})
+        through_proxy = len(proxy.received)
+        tap(
+            "--test",
+            config=config,
+            env={"HTTPS_PROXY": proxy.url, "NO_PROXY": "tuple.invalid"},
+        )
+
+    assert_one_line(run, "No answer from https://tuple.invalid after 2 tries: ")
+    assert all(b"CONNECT tuple.invalid:443" in request for request in proxy.received)
+    assert not any(TOKEN.encode() in request for request in proxy.received)
+    assert len(proxy.received) == through_proxy > 0
+
+
+# The token in a wrong place
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"api_url": TOKEN},
+        {"api_url": f"https://tuple.example?token={TOKEN}"},
+        {"api_url": f"https://tuple.example/{TOKEN}?"},
+        {"start_date": TOKEN},
+        {"page_size": TOKEN},
+        {"stream_maps": {TOKEN: None}},
+        {"stream_maps": TOKEN},
+        {"user_agent": f"{TOKEN}\n"},
+    ],
+)
+def test_a_token_in_another_setting_is_not_quoted(
+    tap: TapCommand,
+    settings: dict[str, Any],
+) -> None:
+    run = tap(config={"api_token": "sk-tuple-x"} | settings, env=DEBUG)
+
+    assert_one_line(run, next(iter(settings)))
+
+
+def test_a_token_as_a_name_is_not_quoted(tap: TapCommand, serve: Serve) -> None:
+    run = tap(config=config_for(serve([])) | {TOKEN: 1}, env=DEBUG)
+    option = tap(f"--{TOKEN}")
+    file = tap("--config", TOKEN)
+    environment = tap("--config=ENV", env={"TAP_TUPLE_PAGE_SIZE": TOKEN})
+
+    for each in (run, option, file, environment):
+        assert TOKEN not in each.stdout + each.stderr
+        assert "[redacted]" in each.stderr
+
+
+# Settings of the environment, and files
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "beginning"),
+    [
+        ("STREAM_MAPS", "{", "stream_maps (in TAP_TUPLE_STREAM_MAPS) is no JSON object: "),
+        ("STREAM_MAPS", "", "stream_maps (in TAP_TUPLE_STREAM_MAPS) is no JSON object: "),
+        ("STREAM_MAPS", "[]", "stream_maps (in TAP_TUPLE_STREAM_MAPS) is no JSON object: "),
+        ("STREAM_MAP_CONFIG", "x", "stream_map_config (in TAP_TUPLE_STREAM_MAP_CONFIG) is no "),
+        ("FLATTENING_MAX_DEPTH", "", "flattening_max_depth is '' (in TAP_TUPLE_FLATTENING_MAX_D"),
+        ("PAGE_SIZE", "many", "page_size is 'many' (in TAP_TUPLE_PAGE_SIZE): set it to a whole"),
+    ],
+)
+def test_a_variable_that_cannot_be_read_is_named(
+    tap: TapCommand,
+    variable: str,
+    value: str,
+    beginning: str,
+) -> None:
+    env = {"TAP_TUPLE_API_TOKEN": TOKEN, f"TAP_TUPLE_{variable}": value}
+
+    assert_one_line(tap("--config=ENV", env=env), beginning)
+
+
+def test_a_dotenv_file_that_is_no_text_is_one_line(tap: TapCommand, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"TAP_TUPLE_API_TOKEN=\xff\xfe")
+
+    assert_one_line(tap("--config=ENV"), ".env cannot be read: ")
+
+
+STREAM = {"tap_stream_id": "calls", "schema": {"properties": {"id": {"type": "integer"}}}}
+WRONG_FILES = [
+    ("--config", '{"api_token": NaN}', "is not JSON: it holds NaN."),
+    ("--state", "", "--state is not JSON"),
+    ("--state", '{"bookmarks": NaN}', "--state is not JSON: it holds NaN."),
+    ("--state", '{"calls": "2026-01-01"}', "--state holds no state of a tap"),
+    ("--state", '{"value": {"calls": "2026-01-01"}}', "--state holds no state of a tap"),
+    ("--catalog", '{"streams": 3}', "holds no Singer catalog"),
+    ("--catalog", json.dumps({"streams": [STREAM | {"schema": {}}]}), "holds no Singer catalog"),
+    (
+        "--catalog",
+        json.dumps({"streams": [STREAM | {"schema": None}]}),
+        "holds no Singer catalog",
+    ),
+    (
+        "--catalog",
+        json.dumps({"streams": [STREAM | {"metadata": None}]}),
+        "holds no Singer catalog",
+    ),
+    (
+        "--catalog",
+        json.dumps({"streams": [STREAM | {"metadata": [{}]}]}),
+        "holds no Singer catalog",
+    ),
+]
+
+
+@pytest.mark.parametrize(("option", "text", "says"), WRONG_FILES)
+def test_a_file_of_a_wrong_shape_is_named(
+    tap: TapCommand,
+    tmp_path: Path,
+    option: str,
+    text: str,
+    says: str,
+) -> None:
+    file = tmp_path / "wrong.json"
+    file.write_text(text, encoding="utf-8")
+    others: dict[str, Any] = {} if option == "--config" else {"config": {"api_token": TOKEN}}
+
+    run = tap(option, str(file), **others)
+
+    assert_one_line(run, option)
+    assert says in run.errors[0]
+    assert run.stdout == ""
+
+
+def test_a_state_is_taken_out_of_what_is_around_it(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve(make_calls(30))
+    state = state_of(minute(20), minute(20))
+    for around in (
+        {"type": "STATE", "value": state},
+        {"singer_state": state},
+        {"type": "STATE", "value": {"singer_state": state}},
+    ):
+        run = tap(config=config_for(sandbox, lookback_window=0), state=around)
+
+        assert run.ids("calls") == list(range(20, 31))
+        assert bookmarks(run.state) == (minute(30), minute(30))
+
+
+def test_a_bookmark_in_the_future_is_warned_of(tap: TapCommand, serve: Serve) -> None:
+    run = tap(config=config_for(serve(make_calls(3))), state=state_of("2099-01-01T00:00:00Z", None))
+
+    warning = (
+        "The bookmark of calls is in the future (2099-01-01T00:00:00.000Z), so that no call is "
+        "read until then: correct the state, or run with --full-refresh."
+    )
+    assert run.stderr.count(warning) == 1
+
+
+def test_a_catalog_with_another_replication_key_is_refused(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve(make_calls(3))
+    catalog = tap.discover()
+    for entry in catalog["streams"][0]["metadata"]:
+        if not entry["breadcrumb"]:
+            entry["metadata"]["replication-key"] = "started_at"
+    catalog["streams"][0]["replication_key"] = "started_at"
+
+    run = tap(config=config_for(sandbox), catalog=catalog)
+
+    assert_one_line(run, "--catalog sets the replication key of ")
+    assert sandbox.requests == []
+
+
+def test_a_catalog_without_a_replication_key_stays_incremental(
+    tap: TapCommand,
+    serve: Serve,
+) -> None:
+    catalog = tap.discover()
+    for stream in catalog["streams"]:
+        stream.pop("replication_key", None)
+        stream.pop("replication_method", None)
+        for entry in stream["metadata"]:
+            entry["metadata"].pop("replication-key", None)
+            entry["metadata"].pop("valid-replication-keys", None)
+            entry["metadata"].pop("forced-replication-method", None)
+
+    run = tap(config=config_for(serve(make_calls(3))), catalog=catalog)
+
+    assert bookmarks(run.state) == (minute(3), minute(3))
+
+
+def test_a_standard_output_that_is_closed_is_one_line(tap: TapCommand, serve: Serve) -> None:
+    command = tap.command(config=config_for(serve(make_calls(3))))
+
+    done = subprocess.run(
+        ["bash", "-c", 'exec "$@" >&-', "bash", *command],  # noqa: S607
+        stderr=subprocess.PIPE,
+        env=clean_environment(),
+        text=True,
+        check=False,
+    )
+
+    assert_one_line(
+        Run(done.returncode, "", done.stderr),
+        "Standard output cannot be written: ",
+    )
+
+
+def test_a_timestamp_without_seconds_is_one(tap: TapCommand, serve: Serve) -> None:
+    calls = make_calls(1)
+    calls[0] |= {"started_at": "2026-03-02T08:31Z", "ended_at": "2026-03-02T09:01Z"}
+
+    run = tap(config=config_for(serve(calls), start_date="2026-01-01T00:00Z"))
+
+    assert run.records("calls")[0]["ended_at"] == "2026-03-02T09:01:00Z"
