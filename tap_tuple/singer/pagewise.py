@@ -252,7 +252,9 @@ class PagewiseParent(PagewiseStream):
         is_kept = self.stream_maps[0].get_filter_result
         if self._page and is_kept(record):
             page, self._page = self._page, ()
-            yield {PAGE: [item for item in page if any(map(is_kept, self.rows_of(item)))]}
+            if not self._writes_rows_as_they_are:
+                page = [item for item in page if any(map(is_kept, self.rows_of(item)))]
+            yield {PAGE: page}
 
     @contextmanager
     def measured(self) -> Generator[None]:

@@ -44,9 +44,19 @@ def rows_until_last_state(lines: list[str]) -> tuple[set[int], set[int], dict[st
     return kept
 
 
-@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, None])
-@pytest.mark.parametrize("lines_read", [1, 150, 1000])
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("stop", "lines_read", "unbuffered"),
+    [
+        (signal.SIGKILL, 1, "1"),
+        (signal.SIGKILL, 150, ""),
+        (signal.SIGKILL, 1000, "1"),
+        (signal.SIGTERM, 1, ""),
+        (signal.SIGTERM, 150, "1"),
+        (signal.SIGINT, 1000, ""),
+        (None, 1, "1"),
+        (None, 1000, ""),
+    ],
+)
 def test_a_run_that_is_stopped_is_completed_by_the_next(
     tap: TapCommand,
     serve: Serve,
@@ -92,6 +102,7 @@ def test_a_run_that_is_stopped_is_completed_by_the_next(
     assert "Traceback" not in stderr
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_run_whose_target_has_stopped_reading(
     tap: TapCommand,
     serve: Serve,
