@@ -1,0 +1,1 @@
+"""Tests of the queries and of the page made from them."""
