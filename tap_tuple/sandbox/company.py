@@ -38,6 +38,8 @@ FOUNDED = date(2020, 1, 6)
 TENURE_WEEKS = (104, 520)
 WEEKS_BETWEEN_HOLIDAYS = (17, 26)
 HOLIDAY_WEEKS = (1, 2)
+# Days from a newcomer's first Monday on which they try Tuple alone, before anybody pairs with them.
+DAYS_ALONE = (0, 0, 1, 2, 3, 4, 7, 9)
 
 # How likely somebody is to take part in what comes up.
 KEENNESS = (0.6, 1.0)
@@ -147,6 +149,10 @@ class Seat:
         """The number of the person who holds the seat in a week; no other seat ever has them."""
         return (week + self.phase) // self.tenure_weeks * SEATS + self.number
 
+    def weeks_held(self, week: int) -> int:
+        """How many weeks before this one the holder has had the seat."""
+        return (week + self.phase) % self.tenure_weeks
+
     def is_on_holiday(self, week: int) -> bool:
         """Whether the holder is away for all of a week."""
         return (week + self.phase) % self.weeks_between_holidays < self.holiday_weeks
@@ -245,9 +251,10 @@ class Company:
         week = (day - FOUNDED).days // 7
         share = _share_at_work(day)
         at_work = [s for s in self._seats if rng.random() < share and not s.is_on_holiday(week)]
-        plans = [*self._plans(rng, at_work)]
+        alone = {seat for seat in at_work if self._is_alone(seat, week, day.weekday())}
+        plans = [*self._plans(rng, at_work, alone)]
         if day.weekday() == MONDAY:
-            plans += _plannings(rng, at_work)
+            plans += _plannings(rng, [seat for seat in at_work if seat not in alone])
 
         free_from = {seat: seat.utc(OPENING) for seat in at_work}
         call_ids = count(day.toordinal() * CALL_IDS_A_DAY)
@@ -277,13 +284,21 @@ class Company:
             calls.append(call)
         return sorted(calls, key=itemgetter("ended_at", "id"))
 
-    def _plans(self, rng: Random, at_work: list[Seat]) -> Iterator[Plan]:
+    def _is_alone(self, seat: Seat, week: int, weekday: int) -> bool:
+        """Whether the holder of a seat has not paired with anybody yet."""
+        days = seat.weeks_held(week) * 7 + weekday
+        # Most days are beyond doubt: no randomness is set up for them.
+        return days < max(DAYS_ALONE) and days < self._rng(f"person {seat.holder(week)}").choice(
+            DAYS_ALONE
+        )
+
+    def _plans(self, rng: Random, at_work: list[Seat], alone: set[Seat]) -> Iterator[Plan]:
         """What the people at work mean to do on a day."""
         for caller in at_work:
             calls = CALLS_ON_A_BUSY_DAY * caller.keenness * rng.random()
             for _ in range(int(calls + rng.random())):
                 (hour,) = rng.choices(START_HOURS, START_HOUR_SHARES)
-                (size,) = rng.choices(SIZES, SIZE_SHARES)
+                (size,) = rng.choices(SIZES, SIZE_SHARES) if caller not in alone else (1,)
                 (length,) = rng.choices(LENGTHS, LENGTH_SHARES if size > 1 else LENGTH_SHARES_ALONE)
                 start = caller.utc(hour) + int(rng.random() * HOUR)
                 end = start + int(rng.uniform(*length))
@@ -292,7 +307,8 @@ class Company:
                     cum_weights=self._closeness[caller],
                     k=PICKS_FOR_A_GUEST * (size - 1),
                 )
-                yield Plan(start, end, caller, list(dict.fromkeys(asked)), size)
+                guests = [seat for seat in dict.fromkeys(asked) if seat not in alone]
+                yield Plan(start, end, caller, guests, size)
 
     def _email(self, person: int) -> str:
         first = self._first_names[person % len(FIRST_NAMES)]

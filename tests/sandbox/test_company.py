@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_tuple.sandbox.company import FIRST_NAMES, LAST_NAMES, Company
+from tap_tuple.sandbox.company import FIRST_NAMES, LAST_NAMES, ONE_YEAR, Company
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -245,6 +245,21 @@ def test_people_come_and_go(year: list[Call]) -> None:
     leavers = [days for days in regulars.values() if days[-1] < NOW - season]
     assert 2 < len(newcomers) < 25
     assert 2 < len(leavers) < 25
+
+
+def test_newcomers_try_tuple_alone_before_they_pair(year: list[Call]) -> None:
+    seen: dict[str, datetime] = {}
+    for call, participation in participations(year):
+        if person := email(participation):
+            seen.setdefault(person, at(f"{call['started_at'][:10]}T00:00Z"))
+    paired = {person: days[0] for person, days in pairing_days(year).items() if len(days) > 25}
+    season = timedelta(days=60)
+    newcomers = [person for person in paired if seen[person] > NOW - ONE_YEAR + season]
+
+    waits = sorted((paired[person] - seen[person]).days for person in newcomers)
+    assert waits[0] == 0
+    assert sum(wait > 0 for wait in waits) > len(waits) / 3
+    assert 3 < waits[-1] < 30
 
 
 def test_a_few_people_rarely_pair(year: list[Call]) -> None:
