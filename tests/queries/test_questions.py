@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 QUERIES = ROOT / "queries"
 COLUMNS = {
+    "calls_and_people": ["first_call_on", "last_call_on", "calls", "people"],
     "first_pairing_of_newcomers": [
         "user_email",
         "first_seen_on",
@@ -26,6 +27,7 @@ COLUMNS = {
         "days_between",
     ],
     "hours_paired_per_person_and_week": ["user_email", "week", "hours"],
+    "last_time_together": ["person_a", "person_b", "last_paired_on"],
     "not_paired_for_two_weeks": ["user_email", "last_paired_on"],
     "share_of_calls_by_size": ["participants", "calls", "percent"],
     "who_pairs_with_whom": ["person_a", "person_b", "calls", "minutes"],
@@ -173,6 +175,28 @@ def test_every_query_is_tested() -> None:
 def test_without_calls_there_are_columns_and_no_rows(warehouse: Warehouse, query: str) -> None:
     assert warehouse.ask(query) == []
     assert warehouse.columns(query) == COLUMNS[query]
+
+
+class TestCallsAndPeople:
+    query = "calls_and_people"
+
+    def test_the_data_reaches_from_the_first_start_to_the_last_end(
+        self,
+        warehouse: Warehouse,
+    ) -> None:
+        warehouse.load(
+            call("2026-03-03 09:00", 60),
+            call("2026-03-09 22:00", 150, (B, 0, 60), (DELETED, 0, 60)),
+            call("2026-03-09 23:30", 15, (A, 0, 15)),
+            monday_call(60, (A, 0, 30), (A, 40, None), (B, 0, 60)),
+        )
+
+        assert warehouse.ask(self.query) == [(MONDAY, date(2026, 3, 10), 4, 2)]
+
+    def test_calls_that_nobody_is_recorded_in_count(self, warehouse: Warehouse) -> None:
+        warehouse.load(monday_call(60), monday_call(60))
+
+        assert warehouse.ask(self.query) == [(MONDAY, MONDAY, 2, 0)]
 
 
 class TestHoursPaired:
@@ -326,6 +350,36 @@ class TestWhoPairsWithWhom:
 
     def test_deleted_accounts_are_left_out(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(60, (A, 0, 60), (DELETED, 0, 60), (DELETED, 0, 60)))
+
+        assert warehouse.ask(self.query) == []
+
+    @without_company
+    def test_there_is_no_pair(self, warehouse: Warehouse, calls: tuple[Call, ...]) -> None:
+        warehouse.load(*calls)
+
+        assert warehouse.ask(self.query) == []
+
+
+class TestLastTimeTogether:
+    query = "last_time_together"
+
+    def test_the_last_day_on_which_both_were_there_counts(self, warehouse: Warehouse) -> None:
+        warehouse.load(
+            call("2026-03-01 09:00", 60, (A, 0, 60), (C, 0, 60)),
+            monday_call(60, (B, 0, 60), (A, 0, 30), (A, 50, 60)),
+            call("2026-03-04 23:30", 60, (A, 0, 60), (C, 0, None), (D, 0, 20)),
+            call("2026-03-10 09:00", 60, (A, 0, 30), (B, 30, 60)),
+        )
+
+        assert warehouse.ask(self.query) == [
+            (A, C, date(2026, 3, 5)),
+            (A, D, date(2026, 3, 4)),
+            (C, D, date(2026, 3, 4)),
+            (A, B, MONDAY),
+        ]
+
+    def test_deleted_accounts_are_left_out(self, warehouse: Warehouse) -> None:
+        warehouse.load(monday_call(60, (A, 0, 60), (DELETED, 0, 60)))
 
         assert warehouse.ask(self.query) == []
 

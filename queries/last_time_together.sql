@@ -1,0 +1,25 @@
+-- When was each pair of people last together, groups included? The longest ago comes last.
+-- No left_at is the call's end, deleted accounts are left out.
+WITH stays AS (
+    SELECT
+        call_id,
+        user_email,
+        joined_at,
+        COALESCE(left_at, call_ended_at) AS stayed_until
+    FROM "tuple".call_participations
+    -- Without a length nobody is met.
+    WHERE joined_at < COALESCE(left_at, call_ended_at)
+)
+
+SELECT
+    one.user_email AS person_a,
+    other.user_email AS person_b,
+    CAST(MAX(LEAST(one.stayed_until, other.stayed_until)) AS DATE) AS last_paired_on
+FROM stays AS one
+INNER JOIN stays AS other
+    ON one.call_id = other.call_id
+    AND one.user_email < other.user_email
+    AND one.joined_at < other.stayed_until
+    AND other.joined_at < one.stayed_until
+GROUP BY one.user_email, other.user_email
+ORDER BY last_paired_on DESC, person_a, person_b;
