@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import date
 from decimal import Decimal
-from itertools import count
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import duckdb
 import psycopg
 import pytest
 
-from tests.conftest import ROOT
+from tests.queries.warehouse import (
+    DELETED,
+    DUCKDB,
+    MONDAY,
+    POSTGRES,
+    QUERIES,
+    A,
+    B,
+    C,
+    D,
+    Warehouse,
+    call,
+    monday_call,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-QUERIES = ROOT / "queries"
+    from tests.queries.warehouse import Call
+
 COLUMNS = {
     "calls_and_people": ["first_call_on", "last_call_on", "calls", "people"],
     "first_pairing_of_newcomers": [
@@ -33,27 +46,8 @@ COLUMNS = {
     "who_pairs_with_whom": ["person_a", "person_b", "calls", "minutes"],
 }
 
-A, B, C, D = (f"{letter}@lumen.example" for letter in "abcd")
-DELETED = None
-
 MINUTES_A_DAY = 24 * 60
-MONDAY = date(2026, 3, 2)
 MILLISECOND = 1 / 60_000  # in minutes
-
-Stay: TypeAlias = tuple[str | None, float, float | None]
-"""Who was in a call, and the minutes from its start at which they joined and left."""
-
-Call: TypeAlias = tuple[str, float, tuple[Stay, ...]]
-"""When a call started, how many minutes it took, and the stays."""
-
-
-def call(start: str, minutes: float, *stays: Stay) -> Call:
-    return start, minutes, stays
-
-
-def monday_call(minutes: float, *stays: Stay) -> Call:
-    return call(f"{MONDAY} 09:00", minutes, *stays)
-
 
 without_company = pytest.mark.parametrize(
     "calls",
@@ -74,74 +68,6 @@ without_company = pytest.mark.parametrize(
 )
 
 
-class Warehouse:
-    """A database with both tables as its loader creates them."""
-
-    def __init__(self, connection: Any, *, integer: str, extra: str, placeholder: str) -> None:
-        """Create the tables.
-
-        Args:
-            connection: Where to.
-            integer: The type of ids.
-            extra: Further columns, each after a comma.
-            placeholder: What stands for a value in a statement.
-        """
-        self._connection = connection
-        self._placeholder = placeholder
-        self._ids = count(1)
-        connection.execute('CREATE SCHEMA "tuple"')
-        connection.execute(
-            f'CREATE TABLE "tuple".calls (id {integer} PRIMARY KEY, started_at timestamp,'
-            f" ended_at timestamp, duration_seconds {integer}{extra})",
-        )
-        connection.execute(
-            f'CREATE TABLE "tuple".call_participations (id {integer} PRIMARY KEY,'
-            f" call_id {integer}, call_ended_at timestamp, joined_at timestamp,"
-            f" left_at timestamp, user_email varchar{extra})",
-        )
-
-    def load(self, *calls: Call) -> None:
-        """Load calls and their stays."""
-        for start, minutes, stays in calls:
-            started = datetime.fromisoformat(start)
-            ended = started + timedelta(minutes=minutes)
-            number = next(self._ids)
-            self._insert("calls", number, started, ended, int(minutes * 60))
-            for email, joined, left in stays:
-                self._insert(
-                    "call_participations",
-                    next(self._ids),
-                    number,
-                    ended,
-                    started + timedelta(minutes=joined),
-                    None if left is None else started + timedelta(minutes=left),
-                    email,
-                )
-
-    def ask(self, query: str) -> list[tuple[Any, ...]]:
-        """Return the rows that a file's query answers."""
-        rows: list[tuple[Any, ...]] = self._run(query).fetchall()
-        return rows
-
-    def columns(self, query: str) -> list[str]:
-        """Return the names of the columns that a file's query answers."""
-        return [column[0] for column in self._run(query).description]
-
-    def _run(self, query: str) -> Any:
-        return self._connection.execute((QUERIES / f"{query}.sql").read_text())
-
-    def _insert(self, table: str, *values: Any) -> None:
-        columns = {
-            "calls": "id, started_at, ended_at, duration_seconds",
-            "call_participations": "id, call_id, call_ended_at, joined_at, left_at, user_email",
-        }
-        placeholders = ", ".join([self._placeholder] * len(values))
-        self._connection.execute(
-            f'INSERT INTO "tuple".{table} ({columns[table]}) VALUES ({placeholders})',  # noqa: S608
-            values,
-        )
-
-
 @pytest.fixture(
     params=[
         "duckdb",
@@ -153,17 +79,12 @@ def warehouse(request: pytest.FixtureRequest) -> Iterator[Warehouse]:
     """An empty warehouse, which leaves nothing behind."""
     if request.param == "duckdb":
         with duckdb.connect() as connection:
-            yield Warehouse(connection, integer="hugeint", extra="", placeholder="?")
+            yield Warehouse(connection, **DUCKDB)
         return
     with psycopg.connect(request.getfixturevalue("postgres")) as connection:
         # Undone at the end, as all the rest.
         connection.execute('DROP SCHEMA IF EXISTS "tuple" CASCADE')
-        yield Warehouse(
-            connection,
-            integer="bigint",
-            extra=", _sdc_extracted_at timestamp, _sdc_sequence bigint",
-            placeholder="%s",
-        )
+        yield Warehouse(connection, **POSTGRES)
         connection.rollback()
 
 
