@@ -1,0 +1,637 @@
+"""The page that ``queries/report.py`` draws: its charts, its words, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import tomllib
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache, cached_property
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import psycopg
+import pytest
+import vl_convert
+from click.testing import CliRunner
+from typing_extensions import override
+from uv import find_uv_bin
+
+from queries import report
+from tests.conftest import ROOT, clean_environment
+from tests.postgres_server import free_port
+from tests.queries.warehouse import (
+    DELETED,
+    DUCKDB,
+    MONDAY,
+    POSTGRES,
+    QUERIES,
+    A,
+    B,
+    C,
+    D,
+    Warehouse,
+    call,
+    monday_call,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from click.testing import Result
+
+    from tests.queries.warehouse import Call, Stay
+
+SCHEMA = "pairing"
+VOID = {"meta", "br", "hr", "img", "input", "link", "wbr"}
+
+# What the JavaScript names and never fetches: XML namespaces, the schemas by which it tells charts
+# apart, a hint in a warning, and the editor that a menu opens which the page switches off.
+NAMED = {
+    "http://www.w3.org/1999/xlink",
+    "http://www.w3.org/2000/svg",
+    "http://www.w3.org/2000/xmlns/",
+    "https://github.com/vega/vega-lite/issues/2415",
+    "https://vega.github.io/editor/",
+    "https://vega.github.io/schema/vega/v6.json",
+}
+CHART_SCHEMA = re.compile(r"https://vega\.github\.io/schema/vega-lite/v[\d.]+\.json")
+
+KNOWN = (
+    monday_call(60, (A, 0, 60), (B, 15, 60)),
+    call("2026-03-04 09:00", 30, (A, 0, 30), (B, 0, 30), (C, 10, 30)),
+    call("2026-03-05 09:00", 30, (D, 0, 30)),
+    # A week without a call, and one that is not over.
+    call("2026-03-17 09:00", 90, (C, 0, 90), (A, 0, None), (D, 30, 60), (DELETED, 0, 90)),
+)
+
+
+class Page(HTMLParser):
+    """A page as a browser reads it; tags that don't match fail."""
+
+    def __init__(self, html: str) -> None:
+        """Read a page."""
+        super().__init__()
+        self.html = html
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.contents: dict[str, list[str]] = {}
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self._open == []
+
+    @override
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += attrs
+        if tag not in VOID:
+            self._open.append(tag)
+
+    @override
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    @override
+    def handle_data(self, data: str) -> None:
+        self.contents.setdefault(self._open[-1] if self._open else "", []).append(data)
+        if not {"script", "style"} & set(self._open):
+            self.text += f" {data}"
+
+    @property
+    def words(self) -> str:
+        """What is read on it, charts apart."""
+        return " ".join(self.text.split())
+
+    @cached_property
+    def charts(self) -> dict[str, dict[str, Any]]:
+        """The charts by the id of their place."""
+        for script in self.contents.get("script", []):
+            if script.startswith("{"):
+                charts: dict[str, dict[str, Any]] = json.loads(script)
+                return charts
+        return {}
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """The data of a chart."""
+        chart = self.charts[name]
+        rows: list[dict[str, Any]] = chart["datasets"][chart["data"]["name"]]
+        return rows
+
+
+@dataclass
+class Database:
+    """A database that a page is drawn of."""
+
+    address: str
+    schema: str
+    folder: Path
+    connect: Callable[[], Any]
+    dialect: dict[str, str]
+
+    @property
+    def output(self) -> Path:
+        """Where the page goes."""
+        return self.folder / "report.html"
+
+    def load(self, *calls: Call) -> dict[str, list[tuple[Any, ...]]]:
+        """Load calls into the empty database.
+
+        Returns:
+            What each query answers.
+        """
+        with closing(self.connect()) as connection:
+            warehouse = Warehouse(connection, schema=self.schema, **self.dialect)
+            warehouse.load(*calls)
+            answers = {path.stem: warehouse.ask(path.stem) for path in QUERIES.glob("*.sql")}
+            connection.commit()
+        return answers
+
+    def draw(self, *options: str | Path) -> Result:
+        """Run the command."""
+        return draw(self.address, "--schema", self.schema, "--output", self.output, *options)
+
+    def page(self, *options: str) -> Page:
+        """Draw the page."""
+        run = self.draw(*options)
+        assert (run.exit_code, run.stderr) == (0, "")
+        return Page(self.output.read_text("utf-8"))
+
+
+def draw(*arguments: str | Path) -> Result:
+    """Run the command."""
+    return CliRunner().invoke(report.main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bundle_once() -> Iterator[None]:
+    """Bundle the JavaScript once: it is the same on every page, and takes a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vl_convert, "javascript_bundle", cache(vl_convert.javascript_bundle))
+        yield
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Database:
+    """A DuckDB file."""
+    path = str(tmp_path / "warehouse.duckdb")
+    return Database(path, "tuple", tmp_path, lambda: duckdb.connect(path).begin(), DUCKDB)
+
+
+@pytest.fixture(
+    params=[
+        "duckdb",
+        pytest.param("postgres", marks=[pytest.mark.slow, pytest.mark.xdist_group("meltano")]),
+    ],
+)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database of each kind, which leaves nothing behind."""
+    if request.param == "duckdb":
+        yield request.getfixturevalue("file")
+        return
+    url = request.getfixturevalue("postgres")
+    # As target-postgres is told it, so that one address will do for both.
+    address = url.replace("://", "+psycopg://")
+    yield Database(address, SCHEMA, tmp_path, lambda: psycopg.connect(url), POSTGRES)
+    with psycopg.connect(url) as connection:
+        connection.execute(f'DROP SCHEMA "{SCHEMA}" CASCADE')
+
+
+class TestCharts:
+    def test_the_weeks_are_the_hours_of_all_people(self, database: Database) -> None:
+        answers = database.load(*KNOWN)
+
+        rows = database.page().rows("weeks")
+
+        hours = answers["hours_paired_per_person_and_week"]
+        assert [row["week"][:10] for row in rows] == [
+            f"{MONDAY + timedelta(days=days)}" for days in (0, 7, 14)
+        ]
+        for row in rows:
+            of_week = [float(hours) for _, week, hours in hours if f"{week}" == row["week"][:10]]
+            assert row["hours"] == pytest.approx(sum(of_week))
+            assert row["people"] == len(of_week)
+        # A and B 45 and 30 minutes, C 20; later A and C 90 minutes, D 30.
+        assert [row["hours"] for row in rows] == pytest.approx([2.83, 0, 3.5], abs=0.001)
+        assert [row["people"] for row in rows] == [3, 0, 3]
+        assert [row["is_over"] for row in rows] == [True, True, False]
+
+    def test_the_matrix_is_symmetric_and_holds_every_pair(self, database: Database) -> None:
+        answers = database.load(*KNOWN)
+
+        rows = database.page().rows("matrix")
+
+        last = {(a, b): day for a, b, day in answers["last_time_together"]}
+        expected = {}
+        for a, b, calls, minutes in answers["who_pairs_with_whom"]:
+            day = last[a, b].isoformat()
+            for two in ((a[0], b[0]), (b[0], a[0])):
+                expected[two] = (pytest.approx(float(minutes) / 60), calls, day)
+        shown = {
+            (row["person_a"], row["person_b"]): (
+                row["hours"],
+                row["calls"],
+                row["last_paired_on"][:10],
+            )
+            for row in rows
+        }
+        assert len(rows) == len(shown) == 10
+        assert shown == expected
+        assert shown["b", "a"] == (1.25, 2, "2026-03-04")
+        assert {row["title"] for row in rows if "d" in row["title"].split()} == {
+            "a and d",
+            "c and d",
+        }
+
+    def test_the_sizes_are_those_of_the_query(self, database: Database) -> None:
+        answers = database.load(*KNOWN)
+
+        rows = database.page().rows("sizes")
+
+        assert [(row["participants"], row["calls"], row["percent"]) for row in rows] == [
+            (size, calls, float(percent))
+            for size, calls, percent in answers["share_of_calls_by_size"]
+        ]
+        assert [row["size"] for row in rows] == [
+            "1 (solo): 25.0 %",
+            "2 (pair): 25.0 %",
+            "3+ (group): 50.0 %",
+        ]
+
+    def test_colours_begin_at_no_hours_even_if_all_pair_alike(self, file: Database) -> None:
+        file.load(monday_call(60, (A, 0, 60), (B, 0, 59), (C, 0, 58)))
+
+        encoding = file.page().charts["matrix"]["encoding"]
+
+        assert encoding["opacity"]["scale"]["domainMin"] == 0
+
+    def test_people_who_pair_often_stand_together(self, file: Database) -> None:
+        teams = ("a", "d", "g"), ("b", "e", "h"), ("c", "f", "i")
+        stays = [[(f"{name}@lumen.example", 0, 60) for name in team] for team in teams]
+        everybody = [(email, 50, 60) for team in stays for email, _, _ in team]
+        file.load(*(monday_call(60, *team) for team in stays), monday_call(60, *everybody))
+
+        encoding = file.page().charts["matrix"]["encoding"]
+
+        order = encoding["x"]["scale"]["domain"]
+        assert encoding["y"]["scale"]["domain"] == order
+        assert {frozenset(order[n : n + 3]) for n in (0, 3, 6)} == {
+            frozenset(team) for team in teams
+        }
+
+
+class TestPage:
+    def test_it_holds_every_chart_and_says_what_they_show(self, file: Database) -> None:
+        file.load(*KNOWN)
+
+        page = file.page()
+
+        assert set(page.charts) == {"weeks", "matrix", "sizes"}
+        assert {value for name, value in page.attributes if name == "id"} >= set(page.charts)
+        for sentence in (
+            "How 4 people paired in 4 calls 2 Mar 2026 to 17 Mar 2026",
+            "A typical week has 1 hour of pairing",
+            "The last week is not over.",
+            "A typical person has paired with 2 others",
+            "The most is a and c: 1.8 hours in 2 calls.",
+            "50 % of the calls had three or more people",
+            "Nobody has gone two weeks without pairing",
+            "Nobody is new",
+        ):
+            assert sentence in page.words
+
+    def test_nothing_on_it_is_loaded_from_anywhere(self, file: Database) -> None:
+        file.load(*KNOWN)
+
+        page = file.page()
+
+        policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
+        assert ("content", policy) in page.attributes
+        loading = {"action", "background", "data", "href", "poster", "src", "srcset", "xlink:href"}
+        assert not loading & {name for name, _ in page.attributes}
+        assert not re.search(r"url\(|@import", "".join(page.contents["style"]))
+        addresses = set(re.findall(r"\w+://[^\s\"'`)]+", page.html))
+        assert {each for each in addresses - NAMED if not CHART_SCHEMA.fullmatch(each)} == set()
+        # An address may do without a scheme: beside that of its schema, no chart has one.
+        assert json.dumps(page.charts).count("//") == len(page.charts)
+
+    def test_who_has_not_paired_is_named_with_the_last_day(self, database: Database) -> None:
+        database.load(
+            call("2026-02-09 09:00", 60, (A, 0, 60), (B, 0, 60), (C, 0, 60)),
+            call("2026-02-10 09:00", 60, ("d.d@lumen.example", 0, 60)),
+            call("2026-03-10 09:00", 60, (A, 0, 60), (DELETED, 0, 60)),
+        )
+
+        words = database.page().words
+
+        assert "3 of 4 people have not paired for two weeks" in words
+        assert "b 9 Feb 2026 29 c 9 Feb 2026 29 d. d never" in words
+
+    def test_newcomers_are_named_with_whom_they_met(self, database: Database) -> None:
+        others = [(f"other{number}@lumen.example", 0, 60) for number in range(5)]
+        database.load(
+            monday_call(60, *others),
+            call("2026-05-04 09:00", 60, (A, 0, 60)),
+            call("2026-05-08 09:00", 60, (A, 0, 60), others[0], (DELETED, 0, 60)),
+            call("2026-05-11 09:00", 60, (B, 0, 60), *others),
+            call("2026-05-12 09:00", 60, (C, 0, 60)),
+        )
+
+        words = database.page().words
+
+        assert "3 newcomers, 2 paired A typical one did after 2 days." in words
+        assert "a 4 May 2026 after 4 days, with (deleted account), other0 b" in words
+        assert "b 11 May 2026 on the same day, with other0, other1, other2 and 2 more" in words
+        assert "c 12 May 2026 not yet" in words
+
+
+class TestWordsInPlaceOfCharts:
+    def test_no_call(self, database: Database) -> None:
+        database.load()
+
+        page = database.page()
+
+        assert page.words.endswith("No calls yet The tables are there, and empty.")
+        assert page.charts == {}
+
+    @pytest.mark.parametrize(
+        ("calls", "charts", "sentences"),
+        [
+            pytest.param(
+                [monday_call(60, (A, 0, 60))],
+                set(),
+                [
+                    "How 1 person paired in 1 call 2 Mar 2026 Nobody",
+                    "Nobody has paired yet",
+                    "The only call had one person",
+                ],
+                id="one call of one person",
+            ),
+            pytest.param(
+                [monday_call(60, (A, 0, 60), (A, 10, 50)), call("2026-05-01 09:00", 5, (A, 0, 5))],
+                set(),
+                [
+                    "Nobody has paired yet",
+                    "All 2 calls had one person",
+                    "1 of 1 person has not paired",
+                ],
+                id="one person, twice",
+            ),
+            pytest.param(
+                [monday_call(90, (A, 0, 90), (B, 0, 90))],
+                set(),
+                [
+                    "3.0 hours of pairing, all in the week of 2 Mar 2026",
+                    "a and b: 1.5 hours in 1 call",
+                    "They were last together on 2 Mar 2026.",
+                    "The only call had two people",
+                ],
+                id="one call of two",
+            ),
+            pytest.param(
+                [monday_call(60)],
+                set(),
+                ["How 0 people paired in 1 call", "The only call had nobody on record"],
+                id="a call of nobody",
+            ),
+            pytest.param(
+                [monday_call(60, (A, 0, 60), (DELETED, 0, 60))],
+                set(),
+                ["1.0 hour of pairing, all in the week of 2 Mar 2026"],
+                id="one call with a deleted account",
+            ),
+            pytest.param(
+                [monday_call(0.0005, (A, 0, 0.0005), (B, 0, 0.0005), (C, 0, 0.0005))],
+                {"matrix"},
+                ["0.0 hours of pairing", "A typical person has paired with 2 others"],
+                id="no time to speak of",
+            ),
+        ],
+    )
+    def test_few_calls(
+        self,
+        file: Database,
+        calls: list[Call],
+        charts: set[str],
+        sentences: list[str],
+    ) -> None:
+        file.load(*calls)
+
+        page = file.page()
+
+        assert set(page.charts) == charts
+        assert [sentence for sentence in sentences if sentence not in page.words] == []
+
+
+class TestNames:
+    def names(self, page: Page) -> set[str]:
+        names: list[str] = page.charts["matrix"]["encoding"]["x"]["scale"]["domain"]
+        return set(names)
+
+    @pytest.mark.parametrize(
+        ("emails", "names"),
+        [
+            ((A, B, C), {"a", "b", "c"}),
+            ((A, "a@other.example", C), {A, "a@other.example", "c"}),
+            (("1" * 64, "2" * 64, C), {"11111111", "22222222", "c"}),
+            (("1" * 64, "1" * 63 + "2", C), {"1" * 64, "1" * 63 + "2", "c"}),
+            ((f"{'long.' * 10}name@lumen.example", B, C), {"long.long.long.long.long", "b", "c"}),
+            (("</script><b>@x", '"; alert(1) //@x', C), {"</script><b>", '"; alert(1) //', "c"}),
+        ],
+    )
+    def test_they_are_short_and_each_has_one_person(
+        self,
+        file: Database,
+        emails: tuple[str, ...],
+        names: set[str],
+    ) -> None:
+        file.load(monday_call(60, *((email, 0, 60) for email in emails)))
+
+        assert self.names(file.page()) == names
+
+    def test_pseudonyms_leave_no_name(self, file: Database) -> None:
+        emails = [f"canary{number}@lumen.example" for number in range(5)]
+        people: list[Stay] = [(email, 0, 60) for email in emails]
+        file.load(
+            monday_call(60, *people[:3]),
+            call("2026-05-04 09:00", 60, people[3], people[0]),
+            call("2026-06-04 09:00", 60, people[4], *people[:2]),
+        )
+
+        named, page = file.page().html, file.page("--pseudonyms")
+
+        assert self.names(page) == {f"Person {number}" for number in range(1, 6)}
+        assert "with Person" in page.words
+        assert named.count("canary") > 10
+        assert "canary" not in page.html
+
+
+class TestBadInput:
+    """One line, another exit code than 0, and no page; the one of before stays."""
+
+    before = "the page of before"
+
+    def check(self, run: Result, output: Path, message: str) -> None:
+        assert run.exit_code == 1
+        assert run.stdout == ""
+        assert run.stderr.startswith("Error: ")
+        assert run.stderr.count("\n") == 1
+        assert message in run.stderr
+        assert not output.exists() or output.read_text() == self.before
+        assert list(output.parent.glob("*.part")) == []
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("missing.duckdb", "database does not exist"),
+            ("folder", "Is a directory"),
+            ("other.txt", "is not a valid DuckDB database file"),
+        ],
+    )
+    def test_a_file_that_is_no_database(self, tmp_path: Path, name: str, message: str) -> None:
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "other.txt").write_text("no database " * 1000)
+        output = tmp_path / "report.html"
+        output.write_text(self.before)
+
+        self.check(draw(tmp_path / name, "--output", output), output, message)
+
+    def test_tables_that_are_not_there(self, database: Database) -> None:
+        with closing(database.connect()) as connection:
+            connection.execute(f'CREATE SCHEMA "{database.schema}"')
+            connection.commit()
+
+        self.check(database.draw(), database.output, f"Schema {database.schema} lacks a table")
+
+    def test_a_schema_that_is_not_there(self, database: Database) -> None:
+        database.load(*KNOWN)
+
+        run = database.draw("--schema", 'o"ther')
+
+        self.check(run, database.output, 'Schema o"ther lacks a table')
+
+    def test_tables_that_are_not_its_own(self, file: Database) -> None:
+        with closing(duckdb.connect(file.address)) as connection:
+            connection.execute('CREATE SCHEMA "tuple"; CREATE TABLE "tuple".calls (id int)')
+            connection.execute('CREATE TABLE "tuple".call_participations (id int)')
+
+        self.check(file.draw(), file.output, "user_email")
+
+    @pytest.mark.slow
+    @pytest.mark.xdist_group("meltano")
+    @pytest.mark.parametrize("database", ["postgres"], indirect=True)
+    def test_a_user_without_rights(self, database: Database) -> None:
+        database.load(*KNOWN)
+        with database.connect() as connection:
+            connection.execute("CREATE ROLE stranger LOGIN PASSWORD 'canary'")
+        try:
+            url = re.sub("//.*@", "//stranger:canary@", database.address)
+            run = draw(url, "--schema", SCHEMA, "--output", database.output)
+        finally:
+            with database.connect() as connection:
+                connection.execute("DROP ROLE stranger")
+
+        self.check(run, database.output, f"permission denied for schema {SCHEMA}")
+        assert "canary" not in run.stderr
+
+    def test_a_server_that_is_not_there(self, tmp_path: Path) -> None:
+        output = tmp_path / "report.html"
+
+        run = draw(f"postgresql://me:canary@127.0.0.1:{free_port()}/db", "--output", output)
+
+        self.check(run, output, "Connection refused")
+        assert "canary" not in run.stderr
+
+    def test_a_server_that_does_not_answer(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        real = psycopg.connect
+
+        def impatient(url: str, *, connect_timeout: int) -> Any:
+            assert 0 < connect_timeout <= 10
+            return real(url, connect_timeout=2)
+
+        monkeypatch.setattr(psycopg, "connect", impatient)
+        output = tmp_path / "report.html"
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            port = silent.getsockname()[1]
+            run = draw(f"postgres://me:canary@127.0.0.1:{port}/db", "--output", output)
+
+        self.check(run, output, "timeout expired")
+        assert "canary" not in run.stderr
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql://me:ca@nary@127.0.0.1:1/db",
+            "postgresql://me:ca/nary@127.0.0.1:1/db",
+            "postgresql://me:ca?nary@127.0.0.1:1/db",
+            "postgresql://me:ca%nary@127.0.0.1:1/db",
+            "postgresql://me:ca nary@127.0.0.1:1/db",
+            "postgresql:/me:ca-nary@127.0.0.1:1/db",
+            "postgrsql://me:ca-nary@127.0.0.1:1/db",
+            "mysql://me:ca-nary@127.0.0.1:1/db",
+        ],
+    )
+    def test_a_url_is_not_quoted(self, tmp_path: Path, url: str) -> None:
+        output = tmp_path / "report.html"
+
+        run = draw(url, "--output", output)
+
+        self.check(run, output, "This is no postgresql:// URL")
+        assert "nary" not in run.stderr
+
+    @pytest.mark.parametrize(
+        ("output", "message"),
+        [("folder", "Is a directory"), ("nowhere/report.html", "No such file or directory")],
+    )
+    def test_a_page_that_cannot_be_written(
+        self,
+        file: Database,
+        output: str,
+        message: str,
+    ) -> None:
+        file.load(*KNOWN)
+        (file.folder / "folder").mkdir()
+        path = file.folder / output
+
+        run = file.draw("--output", path)
+
+        self.check(run, file.output, f"Cannot write {path}: {message}")
+        assert list(file.folder.rglob("*.part")) == []
+        assert (file.folder / "folder").is_dir()
+
+
+def test_its_first_lines_name_the_versions_that_are_tested() -> None:
+    script = (QUERIES / "report.py").read_text("utf-8")
+    (block,) = re.findall(r"# /// script\n(.+?)# ///\n", script, re.DOTALL)
+    named = tomllib.loads(re.sub("^# ", "", block, flags=re.MULTILINE))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+    assert len(named["dependencies"]) > 5
+    assert set(named["dependencies"]) <= set(project["dependency-groups"]["test-project"])
+
+
+@pytest.mark.slow
+def test_it_runs_as_the_readme_says(file: Database) -> None:
+    """In an environment of its own, made from its first lines."""
+    file.load(*KNOWN)
+
+    done = subprocess.run(
+        [find_uv_bin(), "run", ROOT / "queries/report.py", file.address],
+        cwd=file.folder,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "Wrote report.html.\n"), done.stderr
+    assert set(Page(file.output.read_text("utf-8")).charts) == {"weeks", "matrix", "sizes"}
