@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
 import subprocess
 import tomllib
@@ -24,6 +25,7 @@ from uv import find_uv_bin
 
 from queries import report
 from tests.conftest import ROOT, clean_environment
+from tests.meltano_project import MeltanoProject
 from tests.postgres_server import free_port
 from tests.queries.warehouse import (
     DELETED,
@@ -635,3 +637,15 @@ def test_it_runs_as_the_readme_says(file: Database) -> None:
 
     assert (done.returncode, done.stdout) == (0, "Wrote report.html.\n"), done.stderr
     assert set(Page(file.output.read_text("utf-8")).charts) == {"weeks", "matrix", "sizes"}
+
+
+@pytest.mark.slow
+def test_meltano_runs_it_after_a_loader(file: Database) -> None:
+    file.load(*KNOWN)
+    project = MeltanoProject.copy_of_this_project(file.folder / "project", system=file.folder)
+    shutil.copytree(QUERIES, project.folder / "queries")
+
+    project("run", "report", env={"REPORT_DATABASE": file.address, "REPORT_PSEUDONYMS": "true"})
+
+    page = Page((project.folder / "report.html").read_text("utf-8"))
+    assert {row["person_a"] for row in page.rows("matrix")} == {f"Person {n}" for n in range(1, 5)}
