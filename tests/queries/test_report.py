@@ -649,3 +649,9 @@ def test_meltano_runs_it_after_a_loader(file: Database) -> None:
 
     page = Page((project.folder / "report.html").read_text("utf-8"))
     assert {row["person_a"] for row in page.rows("matrix")} == {f"Person {n}" for n in range(1, 5)}
+
+
+def test_the_picture_in_the_readme_is_small() -> None:
+    picture = ROOT / "docs" / "report.png"
+
+    assert picture.stat().st_size < 300_000
