@@ -6,7 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT, clean_environment
+
+needs_target_duckdb = pytest.mark.skipif(
+    sys.version_info >= (3, 14),
+    reason="expected: target-duckdb needs DuckDB 1.2, which has no wheel for Python 3.14",
+)
 
 
 class MeltanoProject:

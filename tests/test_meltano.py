@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import psycopg
 import pytest
+from ruamel.yaml import YAML
 
 from tap_tuple.sandbox import CallLog, faults
 from tap_tuple.sandbox.company import Company
-from tests.conftest import COLUMNS, ROOT, expected_rows, make_call, make_calls
+from tests.conftest import COLUMNS, expected_rows, make_call, make_calls
+from tests.docs.documents import block, blocks
 from tests.meltano_project import MeltanoProject
 
 if TYPE_CHECKING:
@@ -233,17 +235,22 @@ def test_a_state_is_had_and_set(
     assert written(meltano, "calls") == list(range(15, 21))
 
 
+def add_plugins(meltano: MeltanoProject, shown: str) -> None:
+    """Add plugins to meltano.yml, as a person does who copies them from the documents."""
+    file = meltano.folder / "meltano.yml"
+    project = YAML()
+    text = project.load(file)
+    for kind, plugins in project.load(shown)["plugins"].items():
+        text["plugins"][kind].extend(plugins)
+    project.dump(text, file)
+
+
 def test_two_teams_have_a_token_and_a_state_each(
     meltano: MeltanoProject,
     serve: Callable[..., Sandbox],
 ) -> None:
-    """As the README shows it: a second extractor inherits from the first."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = readme.split("## Two teams")[1].split("```yaml\n")[1].split("```")[0]
-    second = shown.split("  extractors:\n")[1]
-    file = meltano.folder / "meltano.yml"
-    text = file.read_text(encoding="utf-8")
-    file.write_text(text.replace("\n  loaders:\n", f"\n{second}\n  loaders:\n"), "utf-8")
+    """As the documents show it: a second extractor inherits from the first."""
+    add_plugins(meltano, block("yaml: two teams").text)
     first, other = serve(make_calls(20)), serve(make_calls(30))
     other.token = "sk-tuple-design"  # noqa: S105 - nobody's
     env = {
@@ -277,12 +284,11 @@ def test_the_schedule_runs_the_job_into_postgres(
         assert tables(database) == as_stored(calls)
 
 
-def test_emails_are_hashed_and_calls_filtered_by_what_the_readme_shows(
+def test_emails_are_hashed_and_calls_filtered_by_what_the_page_on_privacy_shows(
     meltano: MeltanoProject,
     tuple_env: Callable[..., dict[str, str]],
 ) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = readme.split("<!-- stream maps -->\n```yaml\n")[1].split("```")[0]
+    (shown,) = (b.text for b in blocks() if (b.mark, b.language) == ("stream maps", "yaml"))
     file = meltano.folder / "meltano.yml"
     text = file.read_text(encoding="utf-8")
     indented = "".join(f"    {line}\n" for line in shown.splitlines())

@@ -216,10 +216,10 @@ def test_batch_files_are_not_offered(tap: TapCommand, serve: Serve, tmp_path: Pa
     assert run.stderr.count("Ignoring unknown setting batch_config.") == 1
 
 
-def test_what_the_readme_shows_for_emails_and_calls_works(tap: TapCommand, serve: Serve) -> None:
+def test_what_the_page_on_privacy_shows_for_emails_and_calls_works(tap: TapCommand, serve: Serve) -> None:
     calls = calls_with_canary()
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = readme.split("<!-- stream maps -->\n```json\n")[1].split("```")[0]
+    page = (ROOT / "docs/privacy.md").read_text(encoding="utf-8")
+    shown = page.split("<!-- stream maps -->\n```json\n")[1].split("```")[0]
 
     run = tap(config=config_for(serve(calls)) | json.loads(shown))
 

@@ -55,7 +55,7 @@ class Loader(ABC):
     """A loader, and what is known of it."""
 
     name: ClassVar[str]
-    """As README's table and the tests have it."""
+    """As the table in the documents and the tests have it."""
 
     requirements: ClassVar[tuple[str, ...]]
     """What pip is to install."""
@@ -262,7 +262,7 @@ PUBLISHED: tuple[type[Loader], ...] = (
     TargetCsv,
     TargetSingerJsonl,
 )
-"""The loaders of README's table."""
+"""The loaders of the table in the documents."""
 
 
 def _tables(query: Callable[[str], Iterable[tuple[Any, ...]]], schema: str) -> Rows:

@@ -14,6 +14,7 @@ import pytest
 
 from tap_tuple.sandbox import CallLog
 from tests.conftest import ROOT, clean_environment, config_for
+from tests.docs.documents import between
 from tests.loaders.environments import install
 from tests.loaders.known_loaders import PUBLISHED, Loader, Place, StrictTarget
 from tests.loaders.odd_calls import (
@@ -26,7 +27,7 @@ from tests.loaders.odd_calls import (
     read_again,
     rows_of,
 )
-from tests.loaders.readme_table import render_table
+from tests.loaders.table import render_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,9 +161,7 @@ def test_two_runs_bring_every_row_as_it_is(
     assert bookmarks(state) == dict.fromkeys(first, NEWEST_END)
 
 
-def test_readme_has_the_table_of_the_loaders_tested_here() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    _, _, rest = readme.partition("<!-- loaders -->\n")
-    table, _, _ = rest.partition("<!-- /loaders -->")
+def test_the_documents_have_the_table_of_the_loaders_tested_here() -> None:
+    table = between("loaders", ROOT / "docs/loaders.md")
 
     assert table.strip() == render_table(PUBLISHED)

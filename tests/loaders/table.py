@@ -1,4 +1,4 @@
-"""Renders README's table of the loaders that the tap is tested with."""
+"""Renders the table of the loaders, in docs/loaders.md, that the tap is tested with."""
 
 from __future__ import annotations
 

@@ -1,0 +1,91 @@
+"""Somebody who has a clone, Python and pip, and follows the documents to the letter."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+from tests.conftest import ROOT, clean_environment
+
+REPOSITORY = "git+https://github.com/tap-tuple/tap-tuple"
+
+
+class Newcomer:
+    """A person with a fresh clone and an empty home.
+
+    Packages alone come from this machine's cache, so that nobody waits for downloads.
+    """
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        """Make the home and the clone, and a Python that has pip."""
+        self.clone = folder / "tap-tuple"
+        self.home = folder / "home"
+        self.home.mkdir()
+        _copy_of_this_checkout(self.clone)
+        python = folder / "python"
+        venv.create(python, with_pip=True)
+        # This suite's own environment is not theirs.
+        own = str(ROOT / ".venv")
+        path = [each for each in os.environ["PATH"].split(os.pathsep) if not each.startswith(own)]
+        # `.local/bin` is on the path of whoever has uv, which puts tools there.
+        places = [str(python / "bin"), str(self.home / ".local/bin"), *path]
+        # Nor are the ways in which a developer likes Python to run.
+        theirs = {
+            name: value
+            for name, value in clean_environment().items()
+            if not name.startswith(("PYTHON", "VIRTUAL_ENV", "XDG_"))
+        }
+        self.environment = theirs | {
+            "HOME": str(self.home),
+            "PATH": os.pathsep.join(places),
+            "UV_CACHE_DIR": _uv_cache(),
+            "NO_COLOR": "1",
+            **environment,
+        }
+
+    def run(self, commands: str, folder: Path | None = None) -> str:
+        """Run shell commands, each of which has to succeed.
+
+        Returns:
+            All that they print.
+        """
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", commands],  # noqa: S607
+            cwd=folder or self.clone,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{commands}\n{done.stdout}"
+        return done.stdout
+
+
+def _copy_of_this_checkout(clone: Path) -> None:
+    """Copy what a clone would have, and nothing that is ignored."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],  # noqa: S607
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (clone / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, clone / name)
+
+
+def _uv_cache() -> str:
+    found = subprocess.run(
+        [Path(sys.executable).with_name("uv"), "cache", "dir"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return found.stdout.strip()

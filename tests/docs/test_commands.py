@@ -1,0 +1,312 @@
+"""The commands of the documents, run to the letter and in order; each leaves what it promises."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import psycopg
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import make_call, make_calls
+from tests.docs.documents import block, commands_to_run
+from tests.docs.newcomer import REPOSITORY, Newcomer
+from tests.meltano_project import needs_target_duckdb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tap_tuple.sandbox import Sandbox
+    from tap_tuple.sandbox.company import Call
+
+STATE = "dev:tap-tuple-to-target-postgres"
+LAST_END = "2026-03-02T09:20:00.000Z"
+
+ASIDE = ("look", "query", "run and report", "plain", "sandbox server")
+"""What neither needs the tables of the team nor changes them runs beside the rest, in order."""
+
+ELSEWHERE = {"project"}
+"""Run in a project that has nothing in it, by the tests of the definition for Meltano Hub."""
+
+
+def team_calls() -> list[Call]:
+    """Return 10 calls of a January and 20 of a March."""
+    january = [
+        make_call(100 + number, ended_at=f"2026-01-15T10:0{number}:00.000Z") for number in range(10)
+    ]
+    return [*january, *make_calls(20)]
+
+
+@pytest.fixture
+def warehouse(postgres: str) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database."""
+    with psycopg.connect(postgres, autocommit=True) as server:
+        server.execute("DROP DATABASE IF EXISTS newcomer")
+        server.execute("CREATE DATABASE newcomer")
+    yield postgres.rpartition("/")[0] + "/newcomer"
+    with psycopg.connect(postgres, autocommit=True) as server:
+        server.execute("DROP DATABASE newcomer WITH (FORCE)")
+
+
+def test_every_command_of_the_documents_has_a_check() -> None:
+    names = {each.name.replace(" ", "_") for each in commands_to_run()} - ELSEWHERE
+
+    assert names == {name.removeprefix("check_") for name in vars(Walk) if "check_" in name}
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("newcomer")
+@needs_target_duckdb
+def test_every_command_of_the_documents_does_what_it_says(
+    serve: Callable[..., Sandbox],
+    warehouse: str,
+    tmp_path: Path,
+) -> None:
+    walk = Walk(tmp_path, serve(team_calls()), warehouse)
+    names = [each.name for each in commands_to_run() if each.name not in ELSEWHERE]
+
+    with ThreadPoolExecutor(max_workers=1) as aside:
+        walk.follow(names[0])
+        others = [aside.submit(walk.follow, name) for name in names if name in ASIDE]
+        for name in names[1:]:
+            if name not in ASIDE:
+                walk.follow(name)
+        for other in others:
+            other.result()
+
+
+class Walk:
+    """Follows the documents, and looks at what each block of commands leaves."""
+
+    def __init__(self, folder: Path, sandbox: Sandbox, warehouse: str) -> None:
+        """Begin with a clone."""
+        self.sandbox = sandbox
+        self.warehouse = warehouse
+        self.newcomer = Newcomer(folder, TAP_TUPLE_API_URL=sandbox.url)
+        self.clone = self.newcomer.clone
+        self.plain = folder / "plain"
+
+    def follow(self, name: str) -> None:
+        """Run a block and check what it leaves; the check is the method of the block's name."""
+        commands = self.own(block(f"run: {name}").text)
+        getattr(self, f"check_{name.replace(' ', '_')}")(commands)
+
+    def own(self, text: str) -> str:
+        """Put one's own token, database and clone into a text."""
+        url = self.warehouse.replace("://", "+psycopg://")
+        own = {
+            "sk-tuple-...": self.sandbox.token,
+            "postgresql+psycopg://user:password@localhost/warehouse": url,
+            REPOSITORY: str(self.clone),
+        }
+        for shown, mine in own.items():
+            text = text.replace(shown, mine)
+        return text
+
+    def check_sandbox(self, commands: str) -> None:
+        self.newcomer.run(commands)
+
+        with closing(duckdb.connect(self.clone / "warehouse.duckdb")) as database:
+            assert min(counts(database)) > 10_000
+
+    def check_look(self, commands: str) -> None:
+        printed = self.newcomer.run(commands)
+
+        assert printed.count("started_at") == 1
+        assert "@lumen.example" in printed
+        assert "people paired in" in (self.clone / "report.html").read_text("utf-8")
+
+    def check_token(self, commands: str) -> None:
+        printed = self.newcomer.run(commands)
+
+        assert "Plugin configuration is valid" in printed
+        assert len(self.sandbox.requests) == 1
+        assert self.sandbox.token in (self.clone / ".env").read_text("utf-8")
+        assert self.sandbox.token not in (self.clone / "meltano.yml").read_text("utf-8")
+
+    def check_duckdb(self, commands: str) -> None:
+        self.newcomer.run(commands)
+
+        with closing(duckdb.connect(self.clone / "team.duckdb")) as database:
+            assert counts(database) == (30, 60)
+
+    def check_postgres(self, commands: str) -> None:
+        printed = self.newcomer.run(commands)
+
+        assert "calls: 30 rows written, 30 calls read in 1 request," in printed
+        assert self.rows() == (30, 60)
+        assert self.bookmarks() == dict.fromkeys(("calls", "call_participations"), LAST_END)
+
+    def check_debug(self, commands: str) -> None:
+        printed = self.newcomer.run(commands)
+
+        assert "debug" in printed
+        assert "@lumen.example" not in printed
+        assert self.sandbox.token not in printed
+
+    def check_query(self, commands: str) -> None:
+        printed = self.newcomer.run(commands)
+
+        assert "last_paired_on" in printed
+        assert "@lumen.example" in printed
+
+    def check_run_and_report(self, commands: str) -> None:
+        (self.clone / "report.html").unlink()
+
+        self.newcomer.run(commands)
+
+        assert (self.clone / "report.html").exists()
+
+    def check_range(self, commands: str) -> None:
+        for _ in range(2):
+            self.execute("DELETE FROM tuple.calls WHERE started_at IS NOT NULL AND id >= 100")
+            printed = self.newcomer.run(commands)
+
+            assert "calls: 10 rows written, 10 calls read in 1 request," in printed
+            assert self.rows() == (30, 60)
+            assert set(self.bookmarks().values()) == {LAST_END}
+
+    def check_refresh(self, commands: str) -> None:
+        self.execute("DELETE FROM tuple.calls")
+
+        self.newcomer.run(commands)
+
+        assert self.rows() == (30, 60)
+        assert set(self.bookmarks().values()) == {LAST_END}
+
+    def check_select(self, commands: str) -> None:
+        self.newcomer.run(commands)
+
+        assert self.extractor()["select"] == ["call_participations.*"]
+
+    def check_select_both(self, commands: str) -> None:
+        self.newcomer.run(commands)
+
+        assert "select" not in self.extractor()
+
+    def check_select_once(self, commands: str) -> None:
+        before = self.extractor()
+
+        self.newcomer.run(commands)
+
+        assert len(self.lines(self.clone / "output", "call_participations")) == 60
+        assert self.lines(self.clone / "output", "calls") == []
+        assert self.extractor() == before
+
+    def check_state(self, commands: str) -> None:
+        printed = self.newcomer.run(commands)
+
+        (line,) = (each for each in printed.splitlines() if each.startswith("{"))
+        bookmarks = json.loads(line)["singer_state"]["bookmarks"]
+        assert {name: each["replication_key_value"] for name, each in bookmarks.items()} == (
+            self.bookmarks()
+        )
+
+    def check_state_set(self, commands: str) -> None:
+        self.newcomer.run(commands)
+
+        assert self.bookmarks() == dict.fromkeys(
+            ("calls", "call_participations"), "2026-03-01T00:00:00Z"
+        )
+
+    def check_schedule(self, commands: str) -> None:
+        self.execute("DELETE FROM tuple.calls; DELETE FROM tuple.call_participations")
+
+        self.newcomer.run(commands)
+
+        # From the bookmarks that were set, and both streams, which are selected again.
+        assert self.rows() == (20, 40)
+        assert set(self.bookmarks().values()) == {LAST_END}
+
+    def check_plain(self, commands: str) -> None:
+        self.plain.mkdir()
+        for name in (".env", "load.sh"):
+            (self.plain / name).write_text(self.own(block(f"file: {name}").text), "utf-8")
+
+        self.newcomer.run(commands, self.plain)
+        assert len(self.lines(self.plain, "calls")) == 30
+        assert len(self.lines(self.plain, "call_participations")) == 60
+
+        self.newcomer.run(commands, self.plain)
+        # Those of the last hour are read again.
+        assert len(self.lines(self.plain, "calls")) == 50
+        last = json.loads((self.plain / "states.jsonl").read_text("utf-8").splitlines()[-1])
+        assert {each["replication_key_value"] for each in last["bookmarks"].values()} == {LAST_END}
+
+    def check_sandbox_server(self, commands: str) -> None:
+        with subprocess.Popen(
+            ["bash", "-c", f"exec {commands}"],  # noqa: S607
+            cwd=self.clone,
+            env=self.newcomer.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as server:
+            assert server.stdout
+            first, second, curl = (server.stdout.readline() for _ in range(3))
+            try:
+                assert first.startswith("export TAP_TUPLE_API_URL=http://127.0.0.1:")
+                assert second.startswith("export TAP_TUPLE_API_TOKEN=sk-tuple-")
+                assert curl.startswith("curl ")
+                read = f"{first}{second}uvx --from . tap-tuple --config ENV --test"
+                assert self.newcomer.run(read).count('{"type":"RECORD","stream":"calls"') == 1
+            finally:
+                server.send_signal(signal.SIGINT)
+
+    def check_look_closer(self, commands: str) -> None:
+        self.sandbox.requests.clear()
+
+        printed = self.newcomer.run(commands)
+
+        assert printed.count('{"type":"RECORD","stream":"calls"') == 1
+        assert '{"type":"RECORD","stream":"call_participations"' in printed
+        assert len(self.sandbox.requests) == 1
+
+    def execute(self, statement: str) -> None:
+        """Change the database."""
+        with psycopg.connect(self.warehouse) as database:
+            database.execute(statement.encode())
+
+    def rows(self) -> tuple[int, int]:
+        """Count the rows in PostgreSQL."""
+        with psycopg.connect(self.warehouse) as database:
+            return counts(database)
+
+    def bookmarks(self) -> dict[str, str]:
+        """Look a state up where Meltano keeps it."""
+        with closing(sqlite3.connect(self.clone / ".meltano/meltano.db")) as database:
+            query = "SELECT completed_state FROM state WHERE state_id = ?"
+            (state,) = database.execute(query, (STATE,)).fetchone()
+        return {
+            stream: bookmark["replication_key_value"]
+            for stream, bookmark in json.loads(state)["singer_state"]["bookmarks"].items()
+        }
+
+    def extractor(self) -> dict[str, Any]:
+        """Return tap-tuple as meltano.yml has it."""
+        project = YAML(typ="safe").load(self.clone / "meltano.yml")
+        extractor: dict[str, Any] = project["plugins"]["extractors"][0]
+        assert extractor["name"] == "tap-tuple"
+        return extractor
+
+    def lines(self, folder: Path, stream: str) -> list[str]:
+        """Return the lines that target-jsonl wrote for a stream."""
+        paths = folder.glob(f"{stream}-*.jsonl")
+        return [line for path in paths for line in path.read_text("utf-8").splitlines()]
+
+
+def counts(database: Any) -> tuple[int, int]:
+    """Count the rows of both tables."""
+    query = (
+        "SELECT (SELECT count(*) FROM tuple.calls), "
+        "(SELECT count(*) FROM tuple.call_participations)"
+    )
+    calls, participations = database.execute(query).fetchone()
+    return calls, participations

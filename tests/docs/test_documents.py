@@ -1,0 +1,162 @@
+"""The documents are true as far as they can be held to the code, and lead where they say."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from ruamel.yaml import YAML
+
+from tap_tuple.tap import TapTuple
+from tests.conftest import ROOT
+from tests.docs.documents import DOCUMENTS, between, block, blocks, commands_to_run, text_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+README = ROOT / "README.md"
+SETTINGS = ROOT / "docs/settings.md"
+TROUBLESHOOTING = ROOT / "docs/troubleshooting.md"
+OWN_SETTINGS = 8
+MELTANO = "meltano>=4.4,<5"
+PYTHON = "--python >=3.11,<3.14"
+
+each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+
+
+def settings_table() -> str:
+    """Render the table of settings from what ``--about`` says."""
+    schema = TapTuple.config_jsonschema
+    lines = ["| Setting | Default | Meaning |", "| --- | --- | --- |"]
+    for name, setting in list(schema["properties"].items())[:OWN_SETTINGS]:
+        default = "required, secret" if name in schema["required"] else ""
+        if "default" in setting:
+            default = f"`{setting['default']}`"
+        lines.append(f"| `{name}` | {default} | {setting['description']} |")
+    return "\n".join(lines)
+
+
+def prose(document: Path) -> str:
+    """Return a document without its blocks of code."""
+    return re.sub(r"^ *```.*?^ *```$", "", text_of(document), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(document: Path) -> set[str]:
+    """Return what a link can name after ``#``, made as GitHub makes it."""
+    headings = re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE)
+    plain = [re.sub(r"\[(.+)\]\(.*\)", r"\1", heading) for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in plain}
+
+
+def test_the_settings_are_those_of_about() -> None:
+    assert between("settings", SETTINGS).strip() == settings_table()
+
+
+def test_the_capabilities_are_those_of_about() -> None:
+    named = between("capabilities", SETTINGS)
+
+    assert named == ", ".join(f"`{each}`" for each in TapTuple.capabilities)
+
+
+def test_the_readme_takes_five_minutes() -> None:
+    assert len(text_of(README).splitlines()) < 200
+
+
+def test_every_document_is_known() -> None:
+    assert sorted(DOCUMENTS) == sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+@each_document
+def test_every_link_to_a_file_leads_to_it_and_to_its_heading(document: Path) -> None:
+    links = re.findall(r"\]\(([^):]+)\)", prose(document))
+    broken = []
+    for link in links:
+        path, _, anchor = link.partition("#")
+        target = (document.parent / path).resolve() if path else document
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+
+    assert links or document.name == "CHANGELOG.md"
+    assert broken == []
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    linked = {link.partition("#")[0] for link in re.findall(r"\]\(([^):]+)\)", prose(README))}
+
+    assert {path.relative_to(ROOT).as_posix() for path in DOCUMENTS[1:]} <= linked
+
+
+def test_every_block_of_commands_is_run_or_says_why_not() -> None:
+    shell = [each for each in blocks() if each.language in {"sh", "bash", "shell", "console"}]
+    names = [each.name for each in commands_to_run()]
+
+    assert len(names) > 15
+    assert len(names) == len(set(names))
+    for each in shell:
+        assert re.fullmatch(r"(run|not run|file): .+", each.mark), each
+
+
+def test_blocks_of_code_are_well_formed() -> None:
+    for each in blocks():
+        if each.language == "python":
+            ast.parse(each.text)
+        if each.language in {"yaml", "json"}:
+            assert YAML(typ="safe").load(each.text), each
+        assert each.language != "py", each
+
+
+def test_meltano_stays_below_its_next_major_version_and_on_a_python_that_works() -> None:
+    paths = [*DOCUMENTS, *ROOT.glob(".github/**/*.*"), *ROOT.glob("*.yml")]
+    lines = "\n".join(path.read_text("utf-8") for path in paths).replace('", "', " ").splitlines()
+    installs = re.compile(r"(?:uvx|install)\b.*(?<![\w./-])meltano(?![\w/-])")
+    named = [line.replace("'", "") for line in lines if installs.search(line)]
+
+    assert len(named) > 3
+    for command in named:
+        assert MELTANO in command
+        assert PYTHON in command
+
+
+def test_no_document_sends_meltano_through_uvx_where_it_is_installed() -> None:
+    assert [each for each in commands_to_run() if "uvx meltano" in each.text] == []
+
+
+def test_the_messages_under_troubleshooting_are_the_taps_own() -> None:
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "tap_tuple").rglob("*.py"))
+    joined = re.sub(r'"\n\s+f?"', "", source)
+    _, _, own = text_of(TROUBLESHOOTING).partition("## The tap says")
+    said = re.findall(r"^\| `([^`]+)`", own.partition("\n## ")[0], re.MULTILINE)
+
+    assert len(said) > 8
+    assert [message for message in said if message not in joined] == []
+
+
+def test_every_query_is_a_question() -> None:
+    asked = re.findall(r"\]\(\.\./(queries/\w+\.sql)\)", text_of(ROOT / "docs/questions.md"))
+
+    assert sorted(asked) == sorted(
+        path.relative_to(ROOT).as_posix() for path in ROOT.glob("queries/*.sql")
+    )
+
+
+def test_the_script_for_any_machine_runs_the_tests_as_the_readme_says() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    command = block("not run: these are the tests").text
+
+    assert command.count("\n") == 1
+    assert f"\n{command}" in script
+
+
+def test_the_changelog_has_room_for_the_next_change() -> None:
+    headings = re.findall(r"^## (.+)$", text_of(ROOT / "CHANGELOG.md"), re.MULTILINE)
+
+    assert headings[0] == "[Unreleased]"
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", each) for each in headings[1:])
+
+
+def test_no_document_names_a_package_index() -> None:
+    index = re.compile(r"(?:files\.)?py" + r"(?:pi\.org|thonhosted\.org)")
+
+    assert [path.name for path in DOCUMENTS if index.search(text_of(path))] == []
