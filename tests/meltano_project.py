@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,10 @@ import pytest
 
 from tests.conftest import ROOT, clean_environment
 
+DUCKDB_IS_HERE = sys.version_info < (3, 14)
 needs_target_duckdb = pytest.mark.skipif(
-    sys.version_info >= (3, 14),
-    reason="expected: target-duckdb needs DuckDB 1.2, which has no wheel for Python 3.14",
+    not DUCKDB_IS_HERE,
+    reason="expected: DuckDB 1.2 has no wheel for Python 3.14, and target-duckdb needs it",
 )
 
 
@@ -32,6 +34,8 @@ class MeltanoProject:
             "MELTANO_DATABASE_URI": f"sqlite:///{folder / 'meltano.db'}",
             "NO_COLOR": "1",
         }
+        # Without bytecode it takes twice as long to start.
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
 
     @classmethod
     def copy_of_this_project(cls, folder: Path, *, system: Path) -> MeltanoProject:
@@ -53,6 +57,20 @@ class MeltanoProject:
         done = self.try_to(*arguments, env=env)
         assert done.returncode == 0, done.stdout
         return done.stdout
+
+    def follow(self, commands: str, env: dict[str, str]) -> None:
+        """Run lines of a shell, as a person pastes them, each of which has to succeed."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", commands],  # noqa: S607
+            cwd=self.folder,
+            env=self.environment | env | {"PATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{commands}\n{done.stdout}"
 
     def try_to(
         self,

@@ -9,13 +9,17 @@ import subprocess
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 from uv import find_uv_bin
 
 from tests.conftest import ROOT, TapCommand, config_for, make_calls
+from tests.docs.documents import block
+from tests.docs.newcomer import REPOSITORY
 from tests.meltano_project import MeltanoProject
 
 if TYPE_CHECKING:
@@ -132,7 +136,9 @@ def test_the_definition_is_what_meltano_takes() -> None:
 def test_the_definition_has_all_that_a_page_of_the_hub_shows() -> None:
     assert set(definition()) >= HUB_ONLY
     assert not REFUSED_BY_THE_HUB & set(definition())
-    assert definition()["name"] == definition()["pip_url"] == "tap-tuple"
+    assert definition()["name"] == "tap-tuple"
+    # Until the package is published.
+    assert definition()["pip_url"] == REPOSITORY
     assert definition()["logo_url"] == "/assets/logos/extractors/tuple.svg"
 
 
@@ -221,7 +227,7 @@ def empty_project(tmp_path: Path) -> MeltanoProject:
 
 @pytest.fixture
 def definition_of_this_checkout(tmp_path: Path) -> Path:
-    """The definition with a wheel of this checkout in the place of the published package."""
+    """The definition with a wheel of this checkout in the place of the repository."""
     subprocess.run(
         [find_uv_bin(), "build", "--quiet", "--wheel", f"--out-dir={tmp_path}"],
         cwd=ROOT,
@@ -230,39 +236,75 @@ def definition_of_this_checkout(tmp_path: Path) -> Path:
     (wheel,) = tmp_path.glob("*.whl")
     local = tmp_path / DEFINITION.name
     text = DEFINITION.read_text("utf-8")
-    local.write_text(text.replace("pip_url: tap-tuple\n", f"pip_url: {wheel}\n"), "utf-8")
+    local.write_text(text.replace(f"pip_url: {REPOSITORY}\n", f"pip_url: {wheel}\n"), "utf-8")
     return local
+
+
+def write_definition_of_loader(name: str, folder: Path) -> Path:
+    """Write what the Hub has of a loader: its settings with its defaults, none marked secret."""
+    defaults = {
+        "default_target_schema": "$MELTANO_EXTRACT__LOAD_SCHEMA",
+        "destination_path": "output",
+    }
+    project = YAML(typ="safe").load(ROOT / "meltano.yml")
+    (loader,) = (each for each in project["plugins"]["loaders"] if each["name"] == name)
+    settings = [{key: s[key] for key in ("name", "kind") if key in s} for s in loader["settings"]]
+    for setting in settings:
+        if setting["name"] in defaults:
+            setting["value"] = defaults[setting["name"]]
+    kept = {key: loader[key] for key in ("name", "namespace", "pip_url")}
+    path = folder / f"{name}.yml"
+    YAML().dump({**kept, "variant": "meltanolabs", "settings": settings}, path)
+    return path
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("hub")
-def test_an_empty_project_runs_the_tap_from_its_definition_alone(
+def test_an_empty_project_gets_calls_by_the_readme_and_by_the_next_steps(
     empty_project: MeltanoProject,
     definition_of_this_checkout: Path,
     serve: Callable[..., Sandbox],
+    postgres: str,
+    tmp_path: Path,
 ) -> None:
-    sandbox = serve(make_calls(25))
-    env = {
-        "TAP_TUPLE_API_URL": sandbox.url,
-        "TAP_TUPLE_API_TOKEN": sandbox.token,
-        "TAP_TUPLE_PAGE_SIZE": "10",
-        "TAP_TUPLE_START_DATE": "2026-03-02T09:03:00Z",
+    """Every command runs as it stands, but for what would have to be downloaded."""
+    calls = make_calls(25)
+    sandbox = serve(calls)
+    own = {
+        "https://raw.githubusercontent.com/tap-tuple/tap-tuple/main/tap-tuple.yml": str(
+            definition_of_this_checkout
+        ),
+        "sk-tuple-...": sandbox.token,
+        "postgresql+psycopg://user:password@localhost/warehouse": postgres.replace(
+            "://", "+psycopg://"
+        ),
+        **{
+            f"meltano add {name}\n": f"meltano add {name} --from-ref "
+            f"{write_definition_of_loader(name, tmp_path)}\n"
+            for name in ("target-jsonl", "target-postgres")
+        },
     }
+    readme = block("run: project").text
+    steps = re.findall(r"```bash\n(.+?)```", definition()["next_steps"], re.DOTALL)
+    # Each command once: both begin with the token.
+    commands = "".join(dict.fromkeys("".join([readme, *steps]).splitlines(keepends=True)))
+    assert "".join(steps[:2]) in readme
+    for shown, mine in own.items():
+        assert shown in commands
+        commands = commands.replace(shown, mine)
 
-    empty_project("add", "tap-tuple", "--from-ref", str(definition_of_this_checkout))
-    printed = empty_project("invoke", "tap-tuple", env=env)
-    invented = empty_project("invoke", "tap-tuple:sandbox", "--test")
+    with psycopg.connect(postgres, autocommit=True) as database:
+        database.execute("DROP SCHEMA IF EXISTS tap_tuple CASCADE")
+        empty_project.follow(commands, {"TAP_TUPLE_API_URL": sandbox.url})
+        rows = database.execute(
+            "SELECT count(*), min(ended_at)::text FROM tap_tuple.calls"
+        ).fetchone()
+        database.execute("DROP SCHEMA tap_tuple CASCADE")
 
-    assert len(records(printed, "calls")) == 23
-    assert len(records(printed, "call_participations")) == 46
-    assert len(sandbox.requests) == 3
-    assert len(records(invented, "calls")) == 1
-
-
-def records(printed: str, stream: str) -> list[str]:
-    """Return the lines that hold a record of a stream."""
-    return [
-        line
-        for line in printed.splitlines()
-        if line.startswith(f'{{"type":"RECORD","stream":"{stream}"')
-    ]
+    assert rows == (25, "2026-03-02 09:01:00")
+    assert len(list((empty_project.folder / "output").glob("call*.jsonl"))) == 2
+    meltano_yml = (empty_project.folder / "meltano.yml").read_text("utf-8")
+    assert "hourly-tuple-to-postgres" in meltano_yml
+    assert sandbox.token not in meltano_yml
+    assert urlsplit(postgres).netloc not in meltano_yml
+    assert len((empty_project.folder / "sandbox.jsonl").read_text("utf-8").splitlines()) > 20_000
