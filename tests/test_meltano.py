@@ -17,7 +17,7 @@ from tap_tuple.sandbox import CallLog, faults
 from tap_tuple.sandbox.company import Company
 from tests.conftest import COLUMNS, expected_rows, make_call, make_calls
 from tests.docs.documents import block, blocks
-from tests.meltano_project import MeltanoProject
+from tests.meltano_project import DUCKDB_IS_HERE, MeltanoProject, needs_target_duckdb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("meltano")]
 
+WITHOUT_DUCKDB = ("tap-tuple", "target-postgres", "target-jsonl", "target-csv")
+
 
 @pytest.fixture(scope="session")
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the project's plugins installed."""
     folder = tmp_path_factory.mktemp("meltano")
-    MeltanoProject.copy_of_this_project(folder / "project", system=folder)("install")
+    project = MeltanoProject.copy_of_this_project(folder / "project", system=folder)
+    project("install", *(() if DUCKDB_IS_HERE else WITHOUT_DUCKDB))
     return folder
 
 
@@ -82,6 +85,7 @@ def tables(connection: Any) -> dict[str, list[tuple[Any, ...]]]:
     }
 
 
+@needs_target_duckdb
 def test_the_sandbox_company_lands_in_duckdb(meltano: MeltanoProject, tmp_path: Path) -> None:
     env = {"TARGET_DUCKDB_FILEPATH": str(tmp_path / "warehouse.duckdb")}
 
@@ -152,6 +156,7 @@ def test_config_test_tells_a_good_token_from_a_bad_one_with_a_single_request(
     assert len(sandbox.requests) == 2
 
 
+@needs_target_duckdb
 def test_nothing_private_stands_in_the_log_of_meltano(
     meltano: MeltanoProject,
     serve: Callable[..., Sandbox],
@@ -267,6 +272,42 @@ def test_two_teams_have_a_token_and_a_state_each(
     states = meltano("state", "list")
     assert "dev:tap-tuple-to-target-jsonl" in states
     assert "dev:tap-tuple--design-to-target-jsonl" in states
+
+
+def test_dx_gets_both_tables_from_a_role_that_may_do_nothing_else(
+    meltano: MeltanoProject,
+    tuple_env: Callable[..., dict[str, str]],
+    postgres: str,
+) -> None:
+    """As the documents show it, but without TLS, which the tests' server does not have."""
+    calls = make_calls(20)
+    log = CallLog(calls)
+    add_plugins(meltano, block("yaml: dx").text)
+    place = postgres.partition("@")[2].rpartition("/")[0]
+    env = tuple_env(log) | {"DX_URL": f"postgresql+psycopg://dx:dx@{place}/dx"}
+    run = block("not run: it needs step 3; a test of its own runs it").text.split()[1:]
+
+    with psycopg.connect(postgres, autocommit=True) as server:
+        server.execute("DROP DATABASE IF EXISTS dx")
+        server.execute("DROP ROLE IF EXISTS dx")
+        server.execute("CREATE ROLE dx LOGIN PASSWORD 'dx'")
+        server.execute("CREATE DATABASE dx")
+        server.execute("REVOKE ALL ON DATABASE dx FROM PUBLIC")
+        server.execute("GRANT CONNECT, TEMPORARY ON DATABASE dx TO dx")
+    with psycopg.connect(postgres.rpartition("/")[0] + "/dx", autocommit=True) as database:
+        database.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+        database.execute("CREATE SCHEMA custom")
+        database.execute("GRANT USAGE, CREATE ON SCHEMA custom TO dx")
+
+        for new in ([], [make_call(2_000)]):
+            for call in new:
+                log.add(call)
+            meltano(*run, env=env)
+            expected = as_stored([*calls, *new])
+            for stream, rows in expected.items():
+                columns = ", ".join(COLUMNS[stream])
+                query = f"SELECT {columns} FROM custom.tuple_{stream} ORDER BY id"  # noqa: S608
+                assert database.execute(query.encode()).fetchall() == rows
 
 
 def test_the_schedule_runs_the_job_into_postgres(

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("package")]
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
-RUN_PYTHONS = ("3.11", "3.12", "3.13")
 LOWER, UPPER = {">=", "==", "~="}, {"<", "==", "~="}
 
 
@@ -146,7 +145,7 @@ def find_python(version: str) -> str | None:
     return found.stdout.strip() if found.returncode == 0 else None
 
 
-@pytest.mark.parametrize("version", RUN_PYTHONS)
+@pytest.mark.parametrize("version", PYTHONS)
 def test_the_wheel_runs_by_itself(version: str, wheel: Path, tmp_path: Path) -> None:
     python = find_python(version)
     if python is None:

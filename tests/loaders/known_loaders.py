@@ -65,7 +65,7 @@ class Loader(ABC):
     env: ClassVar[Mapping[str, str]] = {}
     """What it has to find in the environment."""
 
-    pythons: ClassVar[tuple[str, ...]] = ("3.11", "3.12", "3.13")
+    pythons: ClassVar[tuple[str, ...]] = ("3.11", "3.12", "3.13", "3.14")
     """The versions of Python that it was seen to work with."""
 
     appends: ClassVar[bool] = False
@@ -94,12 +94,45 @@ class Loader(ABC):
         return [str(install(self.requirements) / self.executable), "--config", str(config)]
 
 
-class TargetPostgres(Loader):
+class Database(Loader):
+    """A loader that writes to a database."""
+
+    text: ClassVar[str]
+    """What the database calls a column of text."""
+
+    @abstractmethod
+    def query(self, query: str) -> list[tuple[Any, ...]]:
+        """Ask the database."""
+
+    @override
+    def rows(self) -> Rows:
+        return {
+            table: [
+                as_values(dict(zip(columns, row, strict=True)))
+                for row in self.query(
+                    f'SELECT {", ".join(columns)} FROM "{self.place.schema}".{table}'  # noqa: S608
+                )
+            ]
+            for table, columns in COLUMNS.items()
+        }
+
+    def types(self) -> dict[str, str]:
+        """Return the type of each column of the streams, as the database calls it."""
+        rows = self.query(
+            "SELECT table_name || '.' || column_name, lower(data_type) "  # noqa: S608
+            f"FROM information_schema.columns WHERE table_schema = '{self.place.schema}'"
+        )
+        known = {f"{table}.{column}" for table, columns in COLUMNS.items() for column in columns}
+        return {column: kind for column, kind in rows if column in known}
+
+
+class TargetPostgres(Database):
     name = "target-postgres"
     requirements = tuple(shlex.split(_PLUGINS["target-postgres"]["pip_url"]))
     executable = "target-postgres"
     env = _PLUGINS["target-postgres"]["env"]
     uses_postgres = True
+    text = "text"
     advice = "`use_copy: true`: it is faster, and leaves timestamps as they are"
 
     @override
@@ -112,9 +145,9 @@ class TargetPostgres(Loader):
         }
 
     @override
-    def rows(self) -> Rows:
+    def query(self, query: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.place.postgres) as database:
-            return _tables(lambda query: database.execute(query.encode()), self.place.schema)
+            return database.execute(query.encode()).fetchall()
 
 
 class TargetPostgresInserting(TargetPostgres):
@@ -154,10 +187,13 @@ class PipelinewiseTargetPostgres(TargetPostgres):
         }
 
 
-class TargetDuckDb(Loader):
+class TargetDuckDb(Database):
     name = "target-duckdb"
     requirements = tuple(shlex.split(_PLUGINS["target-duckdb"]["pip_url"]))
     executable = "target-duckdb"
+    # DuckDB 1.2 has no wheel for 3.14.
+    pythons = ("3.11", "3.12", "3.13")
+    text = "varchar"
     advice = "`duckdb<1.3` beside it: with a newer one, it loses the first row of every load"
 
     @property
@@ -174,9 +210,9 @@ class TargetDuckDb(Loader):
         }
 
     @override
-    def rows(self) -> Rows:
+    def query(self, query: str) -> list[tuple[Any, ...]]:
         with closing(duckdb.connect(self._file, read_only=True)) as database:
-            return _tables(lambda query: database.execute(query).fetchall(), self.place.schema)
+            return database.execute(query).fetchall()
 
 
 class TargetJsonl(Loader):
@@ -263,16 +299,6 @@ PUBLISHED: tuple[type[Loader], ...] = (
     TargetSingerJsonl,
 )
 """The loaders of the table in the documents."""
-
-
-def _tables(query: Callable[[str], Iterable[tuple[Any, ...]]], schema: str) -> Rows:
-    return {
-        table: [
-            as_values(dict(zip(columns, row, strict=True)))
-            for row in query(f'SELECT {", ".join(columns)} FROM "{schema}".{table}')  # noqa: S608
-        ]
-        for table, columns in COLUMNS.items()
-    }
 
 
 def _files(folder: Path, pattern: str, read: Callable[[Path], Iterable[Row]]) -> Rows:

@@ -16,7 +16,15 @@ from tap_tuple.sandbox import CallLog
 from tests.conftest import ROOT, clean_environment, config_for
 from tests.docs.documents import between
 from tests.loaders.environments import install
-from tests.loaders.known_loaders import PUBLISHED, Loader, Place, StrictTarget
+from tests.loaders.known_loaders import (
+    PUBLISHED,
+    Database,
+    Loader,
+    Place,
+    StrictTarget,
+    TargetDuckDb,
+    TargetPostgres,
+)
 from tests.loaders.odd_calls import (
     LAST_END,
     LOOKBACK,
@@ -159,6 +167,29 @@ def test_two_runs_bring_every_row_as_it_is(
         parts.append(rows_of(read_again(calls)))
     assert ordered(loader.rows()) == ordered(together(*parts))
     assert bookmarks(state) == dict.fromkeys(first, NEWEST_END)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "loader",
+    [kind for kind in (TargetPostgres, TargetDuckDb) if PYTHON in kind.pythons],
+    indirect=True,
+    ids=lambda kind: kind.name,
+)
+def test_databases_get_columns_that_fit(tap: TapCommand, serve: Serve, loader: Database) -> None:
+    """Ids fit into 64 bits, which leave them their size; without bounds they become HUGEINT."""
+    load(tap.command(config=config_for(serve(odd_calls()))), loader)
+
+    types = loader.types()
+    assert {column: types[column] for column in types if not column.endswith("_at")} == {
+        "calls.id": "bigint",
+        "calls.duration_seconds": "integer",
+        "call_participations.id": "bigint",
+        "call_participations.call_id": "bigint",
+        "call_participations.user_email": loader.text,
+    }
+    times = {types[column] for column in types if column.endswith("_at")}
+    assert times <= {"timestamp", "timestamp without time zone"}
 
 
 def test_the_documents_have_the_table_of_the_loaders_tested_here() -> None:
