@@ -216,7 +216,9 @@ def test_batch_files_are_not_offered(tap: TapCommand, serve: Serve, tmp_path: Pa
     assert run.stderr.count("Ignoring unknown setting batch_config.") == 1
 
 
-def test_what_the_page_on_privacy_shows_for_emails_and_calls_works(tap: TapCommand, serve: Serve) -> None:
+def test_what_the_page_on_privacy_shows_for_emails_and_calls_works(
+    tap: TapCommand, serve: Serve
+) -> None:
     calls = calls_with_canary()
     page = (ROOT / "docs/privacy.md").read_text(encoding="utf-8")
     shown = page.split("<!-- stream maps -->\n```json\n")[1].split("```")[0]
