@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 from tests.conftest import ROOT, clean_environment
@@ -27,7 +26,7 @@ class Newcomer:
         self.home.mkdir()
         _copy_of_this_checkout(self.clone)
         python = folder / "python"
-        venv.create(python, with_pip=True)
+        _uv("venv", "--quiet", "--no-project", "--seed", "--python", sys.executable, str(python))
         # This suite's own environment is not theirs.
         own = str(ROOT / ".venv")
         path = [each for each in os.environ["PATH"].split(os.pathsep) if not each.startswith(own)]
@@ -42,7 +41,7 @@ class Newcomer:
         self.environment = theirs | {
             "HOME": str(self.home),
             "PATH": os.pathsep.join(places),
-            "UV_CACHE_DIR": _uv_cache(),
+            "UV_CACHE_DIR": _uv("cache", "dir"),
             "NO_COLOR": "1",
             **environment,
         }
@@ -81,11 +80,11 @@ def _copy_of_this_checkout(clone: Path) -> None:
             shutil.copy2(ROOT / name, clone / name)
 
 
-def _uv_cache() -> str:
-    found = subprocess.run(
-        [Path(sys.executable).with_name("uv"), "cache", "dir"],
+def _uv(*arguments: str) -> str:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("uv"), *arguments],
         capture_output=True,
         text=True,
         check=True,
     )
-    return found.stdout.strip()
+    return done.stdout.strip()
