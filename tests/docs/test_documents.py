@@ -119,10 +119,6 @@ def test_meltano_stays_below_its_next_major_version_and_on_a_python_that_works()
         assert PYTHON in command
 
 
-def test_no_document_sends_meltano_through_uvx_where_it_is_installed() -> None:
-    assert [each for each in commands_to_run() if "uvx meltano" in each.text] == []
-
-
 def test_the_messages_under_troubleshooting_are_the_taps_own() -> None:
     source = "".join(path.read_text("utf-8") for path in (ROOT / "tap_tuple").rglob("*.py"))
     joined = re.sub(r'"\n\s+f?"', "", source)
