@@ -21,8 +21,8 @@ def serve(port: int, seed: int) -> None:
         msg = f"Port {port} cannot be had: {error.strerror}."
         raise click.ClickException(msg) from None
     with served as sandbox, suppress(KeyboardInterrupt):
-        click.echo(f"TAP_TUPLE_API_URL={sandbox.url}")
-        click.echo(f"TAP_TUPLE_API_TOKEN={sandbox.token}")
+        click.echo(f"export TAP_TUPLE_API_URL={sandbox.url}")
+        click.echo(f"export TAP_TUPLE_API_TOKEN={sandbox.token}")
         click.echo(
             f"curl -H 'Authorization: Bearer {sandbox.token}' "
             f"'{sandbox.url}{PATH}?since=2020-01-01T00:00:00Z&per_page=1'",
