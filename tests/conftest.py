@@ -140,7 +140,7 @@ class Run:
     @cached_property
     def messages(self) -> list[dict[str, Any]]:
         """Standard output as Singer messages, all of them whole."""
-        return [json.loads(line) for line in self.stdout.splitlines()]
+        return [json.loads(line) for line in self.stdout.split("\n") if line]
 
     def records(self, stream: str) -> list[dict[str, Any]]:
         """Return a stream's records in the order written."""
