@@ -6,23 +6,94 @@ import json
 import os
 from difflib import get_close_matches
 from fnmatch import fnmatch
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import urlsplit
 
+from singer_sdk import typing as th
+
+from tap_tuple.api.client import TOKENS_PAGE
 from tap_tuple.api.network import is_loopback
+from tap_tuple.api.response import MAX_PER_PAGE
 from tap_tuple.timestamps import parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from datetime import datetime
 
-INTEGER_LIMITS: dict[str, tuple[int, int | None]] = {
-    "lookback_window": (0, None),
-    "page_size": (1, 1000),
-    "requests_per_minute": (1, None),
-}
-"""The least and the greatest value; the API answers with at most 1000 calls a page."""
-
+SCHEMA: dict[str, Any] = th.PropertiesList(
+    th.Property(
+        "api_token",
+        th.StringType,
+        required=True,
+        secret=True,
+        title="API token",
+        description=(
+            "A token of your team for Tuple's usage API; it begins with `sk-tuple-`. Team "
+            f"owners and managers create one at {TOKENS_PAGE}."
+        ),
+    ),
+    th.Property(
+        "start_date",
+        th.DateTimeType,
+        title="Start date",
+        description=(
+            "Read calls that ended at or after it; without it, all history. A date alone is "
+            "its midnight, and without a zone it is UTC."
+        ),
+    ),
+    th.Property(
+        "end_date",
+        th.DateTimeType,
+        title="End date",
+        description=(
+            "Read calls that ended before it; without it, those that ended before the run starts."
+        ),
+    ),
+    th.Property(
+        "lookback_window",
+        th.IntegerType(minimum=0),
+        default=3600,
+        title="Lookback window",
+        description=(
+            "Seconds before the bookmark that each run reads again, for calls that Tuple "
+            "finalises late. 0 switches it off."
+        ),
+    ),
+    th.Property(
+        "page_size",
+        th.IntegerType(minimum=1, maximum=MAX_PER_PAGE),
+        default=MAX_PER_PAGE,
+        title="Page size",
+        description="Calls per request, from 1 to 1000.",
+    ),
+    th.Property(
+        "requests_per_minute",
+        th.IntegerType(minimum=1),
+        default=60,
+        title="Requests per minute",
+        description=(
+            "The tap's share of the 60 requests a minute that Tuple grants to all "
+            "integrations of a team together."
+        ),
+    ),
+    th.Property(
+        "api_url",
+        th.StringType,
+        default="https://production.tuple.app",
+        title="API URL",
+        description=("Where Tuple is: an https address, or plain http to the local machine."),
+    ),
+    th.Property(
+        "user_agent",
+        th.StringType,
+        title="User agent",
+        description=(
+            "What the tap calls itself in its requests; without it, `tap-tuple/<version>`."
+        ),
+    ),
+).to_dict()
+"""The tap's own settings."""
 
 SDK_SETTINGS: dict[str, tuple[type, str]] = {
     "stream_maps": (dict, "an object"),
@@ -33,28 +104,18 @@ SDK_SETTINGS: dict[str, tuple[type, str]] = {
 """The types of the settings that the SDK adds."""
 
 
-def problems(
-    config: Mapping[str, Any],
-    columns: Mapping[str, Collection[str]],
-) -> Iterator[str]:
-    """Find what is wrong with the settings.
-
-    Args:
-        config: The settings, defaults filled in.
-        columns: The columns of each stream, for stream maps.
-
-    Yields:
-        A line per problem. It names the setting, and holds no secret.
-    """
+def problems(config: Mapping[str, Any], columns: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """Yield a line per wrong setting, with its name and no secret; columns are those per stream."""
     yield from _token_problems(config.get("api_token"))
     yield from _date_problems(config)
-    for name, (least, greatest) in INTEGER_LIMITS.items():
+    for name, setting in SCHEMA["properties"].items():
         value = config.get(name)
-        if value is None:
+        if value is None or "minimum" not in setting:
             continue
+        least, greatest = setting["minimum"], setting.get("maximum", inf)
         is_integer = isinstance(value, int) and not isinstance(value, bool)
-        if not is_integer or value < least or (greatest is not None and value > greatest):
-            allowed = f"of at least {least}" if greatest is None else f"from {least} to {greatest}"
+        if not is_integer or not least <= value <= greatest:
+            allowed = f"of at least {least}" if greatest == inf else f"from {least} to {greatest}"
             yield f"{name} is {value!r}: set it to a whole number {allowed}."
     yield from _url_problems(config.get("api_url"))
     for name, (kind, meaning) in SDK_SETTINGS.items():
@@ -67,15 +128,7 @@ def problems(
 
 
 def environment_problems(schema: Mapping[str, Any], prefix: str) -> Iterator[str]:
-    """Find variables of the environment that the SDK cannot read.
-
-    Args:
-        schema: The JSON schema of the settings.
-        prefix: What the variables' names begin with.
-
-    Yields:
-        A line per problem. It names the setting and the variable.
-    """
+    """Yield a line per variable of the environment that the SDK cannot read as its setting."""
     for name, setting in schema["properties"].items():
         variable = f"{prefix}{name.upper()}"
         text = os.environ.get(variable)
@@ -134,10 +187,7 @@ def _date_problems(config: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _stream_map_problems(
-    maps: object,
-    columns: Mapping[str, Collection[str]],
-) -> Iterator[str]:
+def _stream_map_problems(maps: object, columns: Mapping[str, Collection[str]]) -> Iterator[str]:
     """Find maps of streams and columns that there are not: they would hide no email, in silence."""
     for name, definition in maps.items() if isinstance(maps, dict) else ():
         source = definition.get("__source__", name) if isinstance(definition, dict) else name

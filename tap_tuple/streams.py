@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from urllib.parse import parse_qsl
 
 from singer_sdk import typing as th
 from singer_sdk.exceptions import FatalAPIError
@@ -52,21 +53,13 @@ class Window(NamedTuple):
 
 
 def window_of_run(
-    config: Mapping[str, Any],
-    bookmarks: Iterable[datetime | None],
-    now: datetime,
+    config: Mapping[str, Any], bookmarks: Iterable[datetime | None], now: datetime
 ) -> Window:
-    """Work out which calls a run reads.
+    """Work out which calls a run reads; it may be none.
 
-    Args:
-        config: The tap's settings.
-        bookmarks: One per selected stream; None for a stream that is to be read from its start.
-        now: When the run started.
-
-    Returns:
-        From ``lookback_window`` seconds before the earliest bookmark, and at least a second, so
-        that no stream misses what another has read, but never from before ``start_date``; until
-        the run started, so that it comes to an end. It may be empty.
+    From ``lookback_window`` seconds before the earliest bookmark, and at least a second, so that no
+    stream misses what another has read, but never from before ``start_date``; until `now`, so that
+    the run comes to an end. A bookmark of None has its stream read from its start.
     """
     since = parse_timestamp(config["start_date"]) if config.get("start_date") else EPOCH
     until = parse_timestamp(config["end_date"]) if config.get("end_date") else now
@@ -110,11 +103,7 @@ class Calls(PagewiseParent, TupleStream):
 
     @override
     def get_records(self, context: Context | None) -> Iterable[Record]:
-        """Read the calls of the run's window.
-
-        Yields:
-            A row per call.
-        """
+        """Yield a row per call of the run's window."""
         self.start()
         bookmarks = [stream.bookmark for stream in self.selected_streams]
         now = datetime.fromtimestamp(self._tap.initialized_at / 1000, UTC)
@@ -143,7 +132,7 @@ class Calls(PagewiseParent, TupleStream):
         if self.drops_everything and self.child_streams:
             self.logger.warning(
                 "A stream map drops calls, and all participations with them. To leave out the "
-                "stream alone, deselect it.",
+                "stream alone, deselect it."
             )
         try:
             with self.measured():
@@ -167,15 +156,13 @@ class Calls(PagewiseParent, TupleStream):
 
     @override
     def get_url_params(
-        self,
-        context: Context | None,
-        next_page_token: ParseResult | None,
+        self, context: Context | None, next_page_token: ParseResult | None
     ) -> dict[str, Any]:
         return {
             "since": format_timestamp(self.window.since),
             "until": format_timestamp(self.window.until),
             "per_page": self.page_size,
-        } | super().get_url_params(context, next_page_token)
+        } | dict(parse_qsl(next_page_token.query) if next_page_token else ())
 
     @override
     def parse_response(self, response: requests.Response) -> Iterable[Record]:

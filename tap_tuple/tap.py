@@ -8,27 +8,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dotenv import find_dotenv, load_dotenv
 from singer_sdk import Tap
-from singer_sdk import typing as th
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.mapper import PluginMapper
 from typing_extensions import override
 
-from tap_tuple.api.client import TOKENS_PAGE
-from tap_tuple.settings import INTEGER_LIMITS, environment_problems, problems
+from tap_tuple.settings import SCHEMA, environment_problems, problems
 from tap_tuple.singer.command import (
     OneLineErrorsCommand,
-    UsageError,
     check_catalog,
     check_config,
     check_state,
+    refuse,
     stop_on_signals,
 )
 from tap_tuple.singer.writer import LineWriter
 from tap_tuple.streams import CallParticipations, Calls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from typing import IO
 
     import click
@@ -60,82 +58,7 @@ class TapTuple(Tap):
         PluginCapabilities.STRUCTURED_LOGGING,
     ]
 
-    config_jsonschema: ClassVar[dict[str, Any]] = th.PropertiesList(
-        th.Property(
-            "api_token",
-            th.StringType,
-            required=True,
-            secret=True,
-            title="API token",
-            description=(
-                "A token of your team for Tuple's usage API; it begins with `sk-tuple-`. Team "
-                f"owners and managers create one at {TOKENS_PAGE}."
-            ),
-        ),
-        th.Property(
-            "start_date",
-            th.DateTimeType,
-            title="Start date",
-            description=(
-                "Read calls that ended at or after it; without it, all history. A date alone is "
-                "its midnight, and without a zone it is UTC."
-            ),
-        ),
-        th.Property(
-            "end_date",
-            th.DateTimeType,
-            title="End date",
-            description=(
-                "Read calls that ended before it; without it, those that ended before the run "
-                "starts."
-            ),
-        ),
-        th.Property(
-            "lookback_window",
-            th.IntegerType(minimum=INTEGER_LIMITS["lookback_window"][0]),
-            default=3600,
-            title="Lookback window",
-            description=(
-                "Seconds before the bookmark that each run reads again, for calls that Tuple "
-                "finalises late. 0 switches it off."
-            ),
-        ),
-        th.Property(
-            "page_size",
-            th.IntegerType(
-                minimum=INTEGER_LIMITS["page_size"][0],
-                maximum=INTEGER_LIMITS["page_size"][1],
-            ),
-            default=1000,
-            title="Page size",
-            description="Calls per request, from 1 to 1000.",
-        ),
-        th.Property(
-            "requests_per_minute",
-            th.IntegerType(minimum=INTEGER_LIMITS["requests_per_minute"][0]),
-            default=60,
-            title="Requests per minute",
-            description=(
-                "The tap's share of the 60 requests a minute that Tuple grants to all "
-                "integrations of a team together."
-            ),
-        ),
-        th.Property(
-            "api_url",
-            th.StringType,
-            default="https://production.tuple.app",
-            title="API URL",
-            description=("Where Tuple is: an https address, or plain http to the local machine."),
-        ),
-        th.Property(
-            "user_agent",
-            th.StringType,
-            title="User agent",
-            description=(
-                "What the tap calls itself in its requests; without it, `tap-tuple/<version>`."
-            ),
-        ),
-    ).to_dict()
+    config_jsonschema = SCHEMA
 
     @override
     def __init__(  # ty: ignore[incompatible-method-override] - paths are read by the command line
@@ -146,14 +69,7 @@ class TapTuple(Tap):
         validate_config: bool = True,
         **kwargs: Any,
     ) -> None:
-        """Check the settings before anything else is done with them.
-
-        Args:
-            config: The settings; one that is null counts as left out.
-            parse_env_config: Whether to take settings from the environment, and from the `.env`
-                of the working folder or one above it.
-            validate_config: Whether the settings must be right; discovery does without.
-            **kwargs: As `singer_sdk.Tap` takes them.
+        """Check the settings before anything else is done with them: null counts as left out.
 
         Raises:
             UsageError: If a setting cannot be used; a line per setting says what to do.
@@ -171,10 +87,10 @@ class TapTuple(Tap):
             )
         except ConfigValidationError:
             # The SDK's own lines quote the value, which may be the token.
-            _refuse(problems(self.config, columns))
-            _refuse(["A setting has a value of the wrong type: see --about."])
-        if validate_config:
-            _refuse(problems(self.config, columns))
+            wrong_type = "A setting has a value of the wrong type: see --about."
+            refuse("\n".join(problems(self.config, columns)) or wrong_type)
+        if validate_config and (lines := "\n".join(problems(self.config, columns))):
+            refuse(lines)
         stop_on_signals(self.logger)
         for name in sorted(self.config.keys() - self.config_jsonschema["properties"].keys()):
             self.logger.warning("Ignoring unknown setting %s.", name)
@@ -185,11 +101,12 @@ class TapTuple(Tap):
         try:
             load_dotenv(find_dotenv(usecwd=True))
         except (OSError, UnicodeDecodeError):
-            msg = ".env cannot be read: make it readable, and UTF-8 text."
-            raise UsageError(msg) from None
+            refuse(".env cannot be read: make it readable, and UTF-8 text.")
         schema = deepcopy(cls.config_jsonschema)
         cls.append_builtin_config(schema)
-        _refuse(environment_problems(schema, f"{cls.name.upper().replace('-', '_')}_"))
+        prefix = f"{cls.name.upper().replace('-', '_')}_"
+        if lines := "\n".join(environment_problems(schema, prefix)):
+            refuse(lines)
 
     @override
     def setup_mapper(self) -> None:
@@ -216,21 +133,14 @@ class TapTuple(Tap):
     @override
     @classmethod
     def invoke(
-        cls,
-        *,
-        state: IO[str] | None = None,
-        catalog: IO[str] | None = None,
-        **kwargs: Any,
+        cls, *, state: IO[str] | None = None, catalog: IO[str] | None = None, **kwargs: Any
     ) -> None:
         super().invoke(state=check_state(state), catalog=check_catalog(catalog), **kwargs)
 
     @override
     @classmethod
     def cb_config(
-        cls,
-        ctx: click.Context,
-        param: click.Option,
-        value: tuple[str, ...],
+        cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]
     ) -> _ConfigInput:
         for path in value:
             check_config(path)
@@ -240,18 +150,7 @@ class TapTuple(Tap):
     @classmethod
     def get_singer_command(cls) -> click.Command:
         command = super().get_singer_command()
-        return OneLineErrorsCommand(
-            name=command.name,
-            callback=command.callback,
-            context_settings=command.context_settings,
-            params=command.params,
-            help=command.help,
-            logger=cls.logger,
-            private=PRIVATE,
-        )
-
-
-def _refuse(problems: Iterable[str]) -> None:
-    lines = list(problems)
-    if lines:
-        raise UsageError("\n".join(lines))
+        parts = ("name", "callback", "context_settings", "params", "help", "logger")
+        own_command = OneLineErrorsCommand(**{part: getattr(command, part) for part in parts})
+        own_command.private = PRIVATE
+        return own_command

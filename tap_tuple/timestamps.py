@@ -14,12 +14,7 @@ _AFTER_SECONDS = {".", "Z"}
 def parse_timestamp(text: str) -> datetime:
     """Parse an ISO 8601 date or timestamp; no zone means UTC, a date alone is its midnight.
 
-    Args:
-        text: Such as ``2026-03-15``, ``2026-03-15T14:30:00`` or
-            ``2026-03-15T14:30:00.000+02:00``.
-
-    Returns:
-        The same instant in UTC; of its decimals, those up to microseconds.
+    Of the decimals, those up to microseconds are kept.
 
     Raises:
         ValueError: If the text is no timestamp, or one outside of the years 1 to 9999.
@@ -39,25 +34,17 @@ def parse_timestamp(text: str) -> datetime:
 def format_timestamp(timestamp: datetime) -> str:
     """Format a timestamp in UTC, with milliseconds as the API does, or more where it has more."""
     exact = timestamp.microsecond % _MILLISECOND_IN_MICROSECONDS
-    text = timestamp.astimezone(UTC).isoformat(
-        timespec="microseconds" if exact else "milliseconds",
-    )
+    text = timestamp.astimezone(UTC).isoformat(timespec="microseconds" if exact else "milliseconds")
     return text.replace("+00:00", "Z")
 
 
 def to_utc(text: str) -> str:
-    """Convert a timestamp to UTC and keep its decimals, however many there are.
-
-    Args:
-        text: A timestamp as the API writes it.
-
-    Returns:
-        The text itself where it is in UTC already (``2026-03-15T14:30:00Z``).
+    """Convert a timestamp of the API to UTC, and keep its decimals, however many there are.
 
     Raises:
         ValueError: If the text is no timestamp.
     """
-    timestamp = datetime.fromisoformat(text)
+    datetime.fromisoformat(text)
     if text[-1] == "Z" and text[10] == "T" and text[19:20] in _AFTER_SECONDS:
         return text
     timestamp = parse_timestamp(text)

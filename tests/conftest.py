@@ -28,14 +28,7 @@ ROOT = Path(__file__).parent.parent
 FIRST_END = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 COLUMNS = {
     "calls": ("id", "started_at", "ended_at", "duration_seconds"),
-    "call_participations": (
-        "id",
-        "call_id",
-        "call_ended_at",
-        "joined_at",
-        "left_at",
-        "user_email",
-    ),
+    "call_participations": ("id", "call_id", "call_ended_at", "joined_at", "left_at", "user_email"),
 }
 COMMAND_WORDS = len(("python", "-m", "tap_tuple"))
 HISTORIES_SEED = "TAP_TUPLE_HISTORIES_SEED"
@@ -68,10 +61,7 @@ def histories_wanted(request: pytest.FixtureRequest) -> tuple[int, int]:
 
 
 def make_call(
-    number: int,
-    *,
-    ended_at: datetime | str | None = None,
-    participations: int = 2,
+    number: int, *, ended_at: datetime | str | None = None, participations: int = 2
 ) -> Call:
     """Make a call; each ends a minute after the one of the number before."""
     end = ended_at or FIRST_END + timedelta(minutes=number)
@@ -113,7 +103,7 @@ def state_of(calls: str | None = None, participations: str | None = None) -> dic
         "bookmarks": {
             "calls": bookmark(calls),
             "call_participations": bookmark(participations, "call_ended_at"),
-        },
+        }
     }
 
 

@@ -34,12 +34,7 @@ class ForkServer:
         )
 
     def run(
-        self,
-        arguments: list[str],
-        *,
-        folder: Path,
-        environment: dict[str, str],
-        time_flies: bool,
+        self, arguments: list[str], *, folder: Path, environment: dict[str, str], time_flies: bool
     ) -> tuple[int, str, str]:
         """Run the command line to its end.
 
@@ -106,11 +101,7 @@ def _run(request: dict[str, Any]) -> NoReturn:
 def _let_time_fly() -> None:
     """Let waits take no time, but the clock go on by them."""
     monotonic, waited = time.monotonic, [0.0]
-    patch.multiple(
-        time,
-        sleep=waited.append,
-        monotonic=lambda: monotonic() + sum(waited),
-    ).start()
+    patch.multiple(time, sleep=waited.append, monotonic=lambda: monotonic() + sum(waited)).start()
 
 
 if __name__ == "__main__":

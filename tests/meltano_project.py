@@ -73,9 +73,7 @@ class MeltanoProject:
         assert done.returncode == 0, f"{commands}\n{done.stdout}"
 
     def try_to(
-        self,
-        *arguments: str,
-        env: dict[str, str] | None = None,
+        self, *arguments: str, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of Meltano that may fail."""
         return subprocess.run(

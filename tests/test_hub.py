@@ -65,10 +65,7 @@ def extractor_of_this_project() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def about(
-    tmp_path_factory: pytest.TempPathFactory,
-    fork_server: ForkServer,
-) -> dict[str, Any]:
+def about(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> dict[str, Any]:
     """What the tap says of itself."""
     tap = TapCommand(tmp_path_factory.mktemp("about"), fork_server)
     said: dict[str, Any] = json.loads(tap("--about", "--format=json").stdout)
@@ -111,8 +108,7 @@ def test_this_project_lists_the_settings_that_the_tap_has(about: dict[str, Any])
 
 @pytest.mark.parametrize("extractor", [definition, extractor_of_this_project])
 def test_capabilities_and_required_settings_are_those_of_the_tap(
-    extractor: Callable[[], dict[str, Any]],
-    about: dict[str, Any],
+    extractor: Callable[[], dict[str, Any]], about: dict[str, Any]
 ) -> None:
     assert extractor()["capabilities"] == sorted(about["capabilities"])
     assert extractor()["settings_group_validation"] == [about["settings"]["required"]]
@@ -173,8 +169,7 @@ def test_the_streams_are_described_as_the_catalog_has_them(tap: TapCommand) -> N
 
 
 def test_the_advice_on_privacy_hides_every_email(
-    tap: TapCommand,
-    serve: Callable[..., Sandbox],
+    tap: TapCommand, serve: Callable[..., Sandbox]
 ) -> None:
     (advice,) = re.findall(r"```yaml\n(.+?)```", section("Privacy"), re.DOTALL)
     settings = YAML(typ="safe").load(advice.replace("$HASH_KEY", "pepper"))["config"]

@@ -105,9 +105,7 @@ def test_the_sandbox_company_lands_in_duckdb(meltano: MeltanoProject, tmp_path: 
 
 
 def test_calls_land_in_postgres_and_a_second_run_brings_what_is_new(
-    meltano: MeltanoProject,
-    serve: Callable[..., Sandbox],
-    postgres: str,
+    meltano: MeltanoProject, serve: Callable[..., Sandbox], postgres: str
 ) -> None:
     calls = make_calls(1_234)
     log = CallLog(calls)
@@ -136,8 +134,7 @@ def test_calls_land_in_postgres_and_a_second_run_brings_what_is_new(
 
 
 def test_config_test_tells_a_good_token_from_a_bad_one_with_a_single_request(
-    meltano: MeltanoProject,
-    serve: Callable[..., Sandbox],
+    meltano: MeltanoProject, serve: Callable[..., Sandbox]
 ) -> None:
     # More than a page, and more than fits into the pipe that Meltano stops to read.
     sandbox = serve(make_calls(2_500))
@@ -158,9 +155,7 @@ def test_config_test_tells_a_good_token_from_a_bad_one_with_a_single_request(
 
 @needs_target_duckdb
 def test_nothing_private_stands_in_the_log_of_meltano(
-    meltano: MeltanoProject,
-    serve: Callable[..., Sandbox],
-    tmp_path: Path,
+    meltano: MeltanoProject, serve: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
     sandbox = serve(make_calls(30))
     env = {
@@ -190,8 +185,7 @@ def written(meltano: MeltanoProject, stream: str) -> list[int]:
 
 
 def test_a_full_refresh_reads_everything_again(
-    meltano: MeltanoProject,
-    tuple_env: Callable[..., dict[str, str]],
+    meltano: MeltanoProject, tuple_env: Callable[..., dict[str, str]]
 ) -> None:
     env = tuple_env(make_calls(20))
     run = ("run", "tap-tuple", "target-jsonl")
@@ -205,8 +199,7 @@ def test_a_full_refresh_reads_everything_again(
 
 
 def test_one_stream_is_selected_and_the_other_comes_back_with_its_past(
-    meltano: MeltanoProject,
-    tuple_env: Callable[..., dict[str, str]],
+    meltano: MeltanoProject, tuple_env: Callable[..., dict[str, str]]
 ) -> None:
     env = tuple_env(make_calls(20))
     run = ("run", "tap-tuple", "target-jsonl")
@@ -222,8 +215,7 @@ def test_one_stream_is_selected_and_the_other_comes_back_with_its_past(
 
 
 def test_a_state_is_had_and_set(
-    meltano: MeltanoProject,
-    tuple_env: Callable[..., dict[str, str]],
+    meltano: MeltanoProject, tuple_env: Callable[..., dict[str, str]]
 ) -> None:
     env = tuple_env(make_calls(20))
     meltano("run", "--state-id-suffix", "mine", "tap-tuple", "target-jsonl", env=env)
@@ -251,8 +243,7 @@ def add_plugins(meltano: MeltanoProject, shown: str) -> None:
 
 
 def test_two_teams_have_a_token_and_a_state_each(
-    meltano: MeltanoProject,
-    serve: Callable[..., Sandbox],
+    meltano: MeltanoProject, serve: Callable[..., Sandbox]
 ) -> None:
     """As the documents show it: a second extractor inherits from the first."""
     add_plugins(meltano, block("yaml: two teams").text)
@@ -275,9 +266,7 @@ def test_two_teams_have_a_token_and_a_state_each(
 
 
 def test_dx_gets_both_tables_from_a_role_that_may_do_nothing_else(
-    meltano: MeltanoProject,
-    tuple_env: Callable[..., dict[str, str]],
-    postgres: str,
+    meltano: MeltanoProject, tuple_env: Callable[..., dict[str, str]], postgres: str
 ) -> None:
     """As the documents show it, but without TLS, which the tests' server does not have."""
     calls = make_calls(20)
@@ -311,9 +300,7 @@ def test_dx_gets_both_tables_from_a_role_that_may_do_nothing_else(
 
 
 def test_the_schedule_runs_the_job_into_postgres(
-    meltano: MeltanoProject,
-    tuple_env: Callable[..., dict[str, str]],
-    postgres: str,
+    meltano: MeltanoProject, tuple_env: Callable[..., dict[str, str]], postgres: str
 ) -> None:
     calls = make_calls(20)
     url = postgres.replace("://", "+psycopg://")
@@ -326,8 +313,7 @@ def test_the_schedule_runs_the_job_into_postgres(
 
 
 def test_emails_are_hashed_and_calls_filtered_by_what_the_page_on_privacy_shows(
-    meltano: MeltanoProject,
-    tuple_env: Callable[..., dict[str, str]],
+    meltano: MeltanoProject, tuple_env: Callable[..., dict[str, str]]
 ) -> None:
     (shown,) = (b.text for b in blocks() if (b.mark, b.language) == ("stream maps", "yaml"))
     file = meltano.folder / "meltano.yml"

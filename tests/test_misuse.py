@@ -65,9 +65,7 @@ BROKEN_HTTP = {
 
 @pytest.mark.parametrize("broken", BROKEN_HTTP)
 def test_broken_http_is_given_up_in_one_line_that_quotes_nothing(
-    tap: TapCommand,
-    broken: str,
-    tmp_path: Path,
+    tap: TapCommand, broken: str, tmp_path: Path
 ) -> None:
     """Not even where the log is configured to show all that libraries say."""
     log_config = tmp_path / "logging.yaml"
@@ -102,9 +100,7 @@ def test_broken_http_is_given_up_in_one_line_that_quotes_nothing(
 
 @pytest.mark.parametrize("location", ["http://[canary", "https://elsewhere.example:port/", "::"])
 def test_a_redirect_to_what_is_no_url_is_one_line(
-    tap: TapCommand,
-    serve: Serve,
-    location: str,
+    tap: TapCommand, serve: Serve, location: str
 ) -> None:
     sandbox = serve([])
     sandbox.faults.append(faults.status(302, headers={"Location": location}))
@@ -138,9 +134,7 @@ def test_a_link_that_is_no_url_is_one_that_is_there(tap: TapCommand, serve: Serv
     ],
 )
 def test_of_a_refusal_nothing_is_quoted_that_is_not_in_plain_words(
-    tap: TapCommand,
-    serve: Serve,
-    words: str,
+    tap: TapCommand, serve: Serve, words: str
 ) -> None:
     sandbox = serve([])
     sandbox.faults.append(faults.status(422, json.dumps({"error": words}).encode()))
@@ -186,8 +180,7 @@ def test_a_connection_test_of_a_host_that_does_not_answer_says_so_in_15_seconds(
     assert time.monotonic() - began < 15
     assert len(server.received) == 2
     assert_one_line(
-        run,
-        f"No answer from {server.url} after 2 tries: no whole answer within 6 seconds",
+        run, f"No answer from {server.url} after 2 tries: no whole answer within 6 seconds"
     )
 
 
@@ -195,11 +188,7 @@ def test_a_connection_test_of_a_host_that_does_not_answer_says_so_in_15_seconds(
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
-def test_no_proxy_is_used_for_this_machine(
-    tap: TapCommand,
-    serve: Serve,
-    variable: str,
-) -> None:
+def test_no_proxy_is_used_for_this_machine(tap: TapCommand, serve: Serve, variable: str) -> None:
     sandbox = serve(make_calls(3))
     with RawServer(b"") as proxy:
         run = tap(config=config_for(sandbox), env={variable: proxy.url})
@@ -213,11 +202,7 @@ def test_proxies_are_used_for_other_hosts_and_see_no_token(tap: TapCommand) -> N
     with RawServer(http("HTTP/1.1 407 Proxy\nContent-Length: 0")) as proxy:
         run = tap("--test", config=config, env={"HTTPS_PROXY": proxy.url})
         through_proxy = len(proxy.received)
-        tap(
-            "--test",
-            config=config,
-            env={"HTTPS_PROXY": proxy.url, "NO_PROXY": "tuple.invalid"},
-        )
+        tap("--test", config=config, env={"HTTPS_PROXY": proxy.url, "NO_PROXY": "tuple.invalid"})
 
     assert_one_line(run, "No answer from https://tuple.invalid after 2 tries: ")
     assert all(b"CONNECT tuple.invalid:443" in request for request in proxy.received)
@@ -242,8 +227,7 @@ def test_proxies_are_used_for_other_hosts_and_see_no_token(tap: TapCommand) -> N
     ],
 )
 def test_a_token_in_another_setting_is_not_quoted(
-    tap: TapCommand,
-    settings: dict[str, Any],
+    tap: TapCommand, settings: dict[str, Any]
 ) -> None:
     run = tap(config={"api_token": "sk-tuple-x"} | settings, env=DEBUG)
 
@@ -276,10 +260,7 @@ def test_a_token_as_a_name_is_not_quoted(tap: TapCommand, serve: Serve) -> None:
     ],
 )
 def test_a_variable_that_cannot_be_read_is_named(
-    tap: TapCommand,
-    variable: str,
-    value: str,
-    beginning: str,
+    tap: TapCommand, variable: str, value: str, beginning: str
 ) -> None:
     env = {"TAP_TUPLE_API_TOKEN": TOKEN, f"TAP_TUPLE_{variable}": value}
 
@@ -301,11 +282,7 @@ WRONG_FILES = [
     ("--state", '{"value": {"calls": "2026-01-01"}}', "--state holds no state of a tap"),
     ("--catalog", '{"streams": 3}', "holds no Singer catalog"),
     ("--catalog", json.dumps({"streams": [STREAM | {"schema": {}}]}), "holds no Singer catalog"),
-    (
-        "--catalog",
-        json.dumps({"streams": [STREAM | {"schema": None}]}),
-        "holds no Singer catalog",
-    ),
+    ("--catalog", json.dumps({"streams": [STREAM | {"schema": None}]}), "holds no Singer catalog"),
     (
         "--catalog",
         json.dumps({"streams": [STREAM | {"metadata": None}]}),
@@ -321,11 +298,7 @@ WRONG_FILES = [
 
 @pytest.mark.parametrize(("option", "text", "says"), WRONG_FILES)
 def test_a_file_of_a_wrong_shape_is_named(
-    tap: TapCommand,
-    tmp_path: Path,
-    option: str,
-    text: str,
-    says: str,
+    tap: TapCommand, tmp_path: Path, option: str, text: str, says: str
 ) -> None:
     file = tmp_path / "wrong.json"
     file.write_text(text, encoding="utf-8")
@@ -377,8 +350,7 @@ def test_a_catalog_with_another_replication_key_is_refused(tap: TapCommand, serv
 
 
 def test_a_catalog_without_a_replication_key_stays_incremental(
-    tap: TapCommand,
-    serve: Serve,
+    tap: TapCommand, serve: Serve
 ) -> None:
     catalog = tap.discover()
     for stream in catalog["streams"]:
@@ -405,10 +377,7 @@ def test_a_standard_output_that_is_closed_is_one_line(tap: TapCommand, serve: Se
         check=False,
     )
 
-    assert_one_line(
-        Run(done.returncode, "", done.stderr),
-        "Standard output cannot be written: ",
-    )
+    assert_one_line(Run(done.returncode, "", done.stderr), "Standard output cannot be written: ")
 
 
 def test_a_timestamp_without_seconds_is_one(tap: TapCommand, serve: Serve) -> None:

@@ -83,10 +83,7 @@ LOST_BY_PAGE_NUMBERS: dict[str, tuple[dict[int, Change], Fault | None]] = {
         {2: delete(*range(1, 6))},
         faults.without_headers("X-Total-Count"),
     ),
-    "a deletion under a count that lags": (
-        {2: delete(3), 3: delete(12)},
-        faults.lagging_count(2),
-    ),
+    "a deletion under a count that lags": ({2: delete(3), 3: delete(12)}, faults.lagging_count(2)),
     "a deletion under a count from a cache": (
         {2: delete(3), 3: delete(12)},
         faults.lagging_count(10**6),
@@ -108,9 +105,7 @@ def test_what_page_numbers_lose_is_read(tap: TapCommand, serve: Serve, loss: str
 
 @pytest.mark.parametrize("request_number", [2, 3, 4])
 def test_a_call_deleted_between_counting_and_selecting_costs_no_other_if_the_run_ends_there(
-    tap: TapCommand,
-    serve: Serve,
-    request_number: int,
+    tap: TapCommand, serve: Serve, request_number: int
 ) -> None:
     log = CallLog(make_calls(40))
     sandbox = serve(log, on_count=at(log, {request_number: delete(3)}))
@@ -141,8 +136,7 @@ def test_a_count_that_is_one_too_high_for_good_fails_no_run(tap: TapCommand, ser
 
 
 def test_calls_deleted_and_finalised_all_along_make_none_come_twice(
-    tap: TapCommand,
-    serve: Serve,
+    tap: TapCommand, serve: Serve
 ) -> None:
     log = CallLog(make_calls(300))
     changes = {
@@ -158,15 +152,11 @@ def test_calls_deleted_and_finalised_all_along_make_none_come_twice(
 
 
 def test_a_call_that_changes_while_a_run_reads_comes_out_in_its_last_version(
-    tap: TapCommand,
-    serve: Serve,
+    tap: TapCommand, serve: Serve
 ) -> None:
     log = CallLog(make_calls(30))
     moved, edited = late(5, 25.5), late(10, 10) | {"duration_seconds": 7}
-    sandbox = serve(
-        log,
-        on_request=at(log, {2: both(delete(5, 10), add(moved, edited))}),
-    )
+    sandbox = serve(log, on_request=at(log, {2: both(delete(5, 10), add(moved, edited))}))
 
     run = tap(config=config_for(sandbox, page_size=10))
 
@@ -181,11 +171,7 @@ def test_a_call_that_changes_while_a_run_reads_comes_out_in_its_last_version(
     [(12_345, 1000, 13), (40, 10, 4), (35, 10, 4), (3, 10, 1), (0, 10, 1)],
 )
 def test_an_undisturbed_run_reads_every_call_once_and_proves_its_end(
-    tap: TapCommand,
-    serve: Serve,
-    calls: int,
-    page_size: int,
-    requests: int,
+    tap: TapCommand, serve: Serve, calls: int, page_size: int, requests: int
 ) -> None:
     sandbox = serve(make_calls(calls))
 
@@ -219,7 +205,7 @@ SERVERS: dict[str, dict[str, Any]] = {
     "links elsewhere": {
         "every_answer": faults.with_headers(
             Link='<https://elsewhere.example/?page=9&since=2099-01-01>; rel="next"'
-        ),
+        )
     },
 }
 
@@ -250,8 +236,7 @@ def test_every_row_comes_out_of_an_odd_server(tap: TapCommand, serve: Serve, ser
 
 
 def test_more_calls_at_one_instant_than_the_server_sends_at_once(
-    tap: TapCommand,
-    serve: Serve,
+    tap: TapCommand, serve: Serve
 ) -> None:
     tied = [make_call(number, ended_at=minute(20)) for number in range(20, 60)]
     log = CallLog([*make_calls(19), *tied, *(make_call(number) for number in range(60, 80))])
@@ -297,10 +282,7 @@ BAD_ANSWERS: dict[str, tuple[Fault, str]] = {
         faults.edited(lambda calls: [*calls, make_call(99, ended_at="2099-01-01T00:00:00Z")]),
         "Tuple answered with calls from outside of the time asked for",
     ),
-    "empty": (
-        faults.edited(lambda _: []),
-        "Tuple answered with no calls, and promised some",
-    ),
+    "empty": (faults.edited(lambda _: []), "Tuple answered with no calls, and promised some"),
     "page 1 again": (
         faults.body(json.dumps(make_calls(10)).encode()),
         "Tuple answered with calls from outside of the time asked for",
@@ -310,9 +292,7 @@ BAD_ANSWERS: dict[str, tuple[Fault, str]] = {
 
 @pytest.mark.parametrize("bad", BAD_ANSWERS)
 def test_an_answer_that_cannot_be_right_is_asked_for_again(
-    tap: TapCommand,
-    serve: Serve,
-    bad: str,
+    tap: TapCommand, serve: Serve, bad: str
 ) -> None:
     fault, reason = BAD_ANSWERS[bad]
     sandbox = serve(make_calls(30))
@@ -327,9 +307,7 @@ def test_an_answer_that_cannot_be_right_is_asked_for_again(
 
 @pytest.mark.parametrize("bad", BAD_ANSWERS)
 def test_answers_that_are_never_right_end_in_one_line_and_no_loop(
-    tap: TapCommand,
-    serve: Serve,
-    bad: str,
+    tap: TapCommand, serve: Serve, bad: str
 ) -> None:
     fault, reason = BAD_ANSWERS[bad]
     sandbox = serve(make_calls(30))
@@ -351,10 +329,7 @@ def test_answers_that_are_never_right_end_in_one_line_and_no_loop(
 @pytest.mark.parametrize("left", [1, 4])
 @pytest.mark.parametrize("request_number", [1, 2, 3])
 def test_the_rest_of_a_page_that_came_short_is_read(
-    tap: TapCommand,
-    serve: Serve,
-    request_number: int,
-    left: int,
+    tap: TapCommand, serve: Serve, request_number: int, left: int
 ) -> None:
     sandbox = serve(make_calls(30))
     short = faults.edited(lambda calls: calls[:left])

@@ -93,9 +93,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 
 
 def test_the_source_distribution_builds_the_very_same_wheel(
-    sdist: Path,
-    wheel: Path,
-    tmp_path: Path,
+    sdist: Path, wheel: Path, tmp_path: Path
 ) -> None:
     build(sdist, tmp_path, "--wheel")
 

@@ -125,9 +125,7 @@ def test_a_redirect_is_not_followed(tap: TapCommand, serve: Serve) -> None:
 
 
 def test_a_netrc_takes_nothing_away_from_the_token(
-    tap: TapCommand,
-    serve: Serve,
-    tmp_path: Path,
+    tap: TapCommand, serve: Serve, tmp_path: Path
 ) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login canary password canary\n", encoding="utf-8")
@@ -183,8 +181,7 @@ def ssl_context_of(authority: trustme.CA) -> Any:
 
 
 def test_a_certificate_is_checked_and_the_environment_may_name_its_authority(
-    tap: TapCommand,
-    https_server: tuple[str, Path],
+    tap: TapCommand, https_server: tuple[str, Path]
 ) -> None:
     url, bundle = https_server
     config = {"api_url": url, "api_token": "sk-tuple-x"}

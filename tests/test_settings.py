@@ -119,10 +119,7 @@ def test_a_right_setting_is_no_problem(settings: dict[str, Any]) -> None:
 )
 @pytest.mark.parametrize("mode", [(), ("--test",)])
 def test_the_command_line_says_it_before_anything_is_sent_or_written(
-    tap: TapCommand,
-    serve: Callable[..., Sandbox],
-    settings: dict[str, Any],
-    mode: tuple[str, ...],
+    tap: TapCommand, serve: Callable[..., Sandbox], settings: dict[str, Any], mode: tuple[str, ...]
 ) -> None:
     sandbox = serve(make_calls(3))
 
@@ -144,8 +141,7 @@ def test_a_setting_of_the_wrong_type_is_named_without_its_value(tap: TapCommand)
 
 
 def test_a_setting_that_there_is_not_is_warned_of(
-    tap: TapCommand,
-    serve: Callable[..., Sandbox],
+    tap: TapCommand, serve: Callable[..., Sandbox]
 ) -> None:
     run = tap(config=config_for(serve([]), start_dat="2026-01-01"))
 
@@ -177,9 +173,7 @@ def test_a_word_for_a_number_in_the_environment_is_named(tap: TapCommand) -> Non
 
     run = tap("--config=ENV", env=env)
 
-    assert run.errors == [
-        "page_size is 'many' (in TAP_TUPLE_PAGE_SIZE): set it to a whole number.",
-    ]
+    assert run.errors == ["page_size is 'many' (in TAP_TUPLE_PAGE_SIZE): set it to a whole number."]
     assert "Traceback" not in run.stderr
 
 
@@ -195,10 +189,7 @@ def test_a_null_setting_is_one_left_out(tap: TapCommand, serve: Callable[..., Sa
 @pytest.mark.parametrize("option", ["--config", "--state", "--catalog"])
 @pytest.mark.parametrize("text", ["{", "[]", '{"streams": 3, "bookmarks": 3, "api_token": ""}'])
 def test_a_file_of_the_wrong_shape_is_one_line(
-    tap: TapCommand,
-    tmp_path: Path,
-    option: str,
-    text: str,
+    tap: TapCommand, tmp_path: Path, option: str, text: str
 ) -> None:
     file = tmp_path / "odd.json"
     file.write_text(text, encoding="utf-8")

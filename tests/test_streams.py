@@ -6,15 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tap_tuple.sandbox import CallLog
-from tests.conftest import (
-    FIRST_END,
-    bookmarks,
-    config_for,
-    make_call,
-    make_calls,
-    minute,
-    state_of,
-)
+from tests.conftest import FIRST_END, bookmarks, config_for, make_call, make_calls, minute, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +18,7 @@ if TYPE_CHECKING:
 
 
 def test_a_call_finalised_within_the_lookback_is_picked_up_by_the_next_run(
-    tap: TapCommand,
-    serve: Serve,
+    tap: TapCommand, serve: Serve
 ) -> None:
     log = CallLog(make_calls(100))
     sandbox = serve(log)

@@ -56,8 +56,7 @@ def test_a_last_page_that_is_full_is_the_end(tap: TapCommand, serve: Serve) -> N
 
 
 def test_both_schemas_come_before_any_record_even_if_there_is_none(
-    tap: TapCommand,
-    serve: Serve,
+    tap: TapCommand, serve: Serve
 ) -> None:
     for calls in (make_calls(3), []):
         run = tap(config=config_for(serve(calls)))
@@ -68,8 +67,7 @@ def test_both_schemas_come_before_any_record_even_if_there_is_none(
 
 
 def test_the_first_request_names_the_window_and_the_page_size(
-    tap: TapCommand,
-    serve: Serve,
+    tap: TapCommand, serve: Serve
 ) -> None:
     sandbox = serve([])
     began = datetime.now(UTC)
@@ -92,10 +90,7 @@ def test_the_first_request_names_the_window_and_the_page_size(
     ],
 )
 def test_start_date_takes_a_date_a_naive_time_and_any_offset(
-    tap: TapCommand,
-    serve: Serve,
-    start_date: str,
-    since: str,
+    tap: TapCommand, serve: Serve, start_date: str, since: str
 ) -> None:
     sandbox = serve([])
 
@@ -147,11 +142,7 @@ def test_links_may_be_relative(tap: TapCommand, serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("selected", ["calls", "call_participations"])
-def test_one_stream_alone_is_written_alone(
-    tap: TapCommand,
-    serve: Serve,
-    selected: str,
-) -> None:
+def test_one_stream_alone_is_written_alone(tap: TapCommand, serve: Serve, selected: str) -> None:
     calls = make_calls(25)
     other = {"calls": "call_participations", "call_participations": "calls"}[selected]
     catalog = tap.discover(**{other: False})
@@ -185,8 +176,7 @@ def test_a_run_without_a_selected_stream_says_so(tap: TapCommand, serve: Serve) 
     sandbox = serve(make_calls(3))
 
     run = tap(
-        config=config_for(sandbox),
-        catalog=tap.discover(calls=False, call_participations=False),
+        config=config_for(sandbox), catalog=tap.discover(calls=False, call_participations=False)
     )
 
     assert "No stream is selected, so nothing was read." in run.stderr
@@ -283,8 +273,7 @@ def test_settings_come_from_the_environment(tap: TapCommand, serve: Serve) -> No
 def test_settings_come_from_a_dotenv_file(tap: TapCommand, serve: Serve, tmp_path: Path) -> None:
     sandbox = serve(make_calls(5))
     (tmp_path / ".env").write_text(
-        f"TAP_TUPLE_API_URL={sandbox.url}\nTAP_TUPLE_API_TOKEN={sandbox.token}\n",
-        encoding="utf-8",
+        f"TAP_TUPLE_API_URL={sandbox.url}\nTAP_TUPLE_API_TOKEN={sandbox.token}\n", encoding="utf-8"
     )
     run = tap("--config=ENV")
 
@@ -341,8 +330,7 @@ def test_the_log_counts_the_rows_that_are_left_by_filters(tap: TapCommand, serve
 
 
 def test_rows_are_the_same_whether_or_not_the_sdk_writes_them(
-    tap: TapCommand,
-    serve: Serve,
+    tap: TapCommand, serve: Serve
 ) -> None:
     """A stream map that changes nothing takes the rows the SDK's way."""
     config = config_for(serve(make_calls(25)), page_size=10, end_date="2026-04-01")

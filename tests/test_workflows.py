@@ -54,10 +54,7 @@ def commands(workflow: Path) -> set[str]:
         ("vendor.github-issue-config", [GITHUB / "ISSUE_TEMPLATE/config.yml"]),
     ],
 )
-def test_githubs_files_have_the_shape_that_github_takes(
-    schema: str,
-    documents: list[Path],
-) -> None:
+def test_githubs_files_have_the_shape_that_github_takes(schema: str, documents: list[Path]) -> None:
     checked = run_tool("check-jsonschema", "--builtin-schema", schema, *documents)
 
     assert checked.returncode == 0, checked.stdout

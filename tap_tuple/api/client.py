@@ -37,21 +37,23 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Auth, Context, RequestFunc
 
 
-class Patience(NamedTuple):
+class RetryPolicy(NamedTuple):
     """How long a request is given, and how often."""
 
-    read_seconds: int
+    timeout_seconds: int
     """To connect, and again for each part of an answer."""
-    answer_seconds: int
+    deadline_seconds: int
     """For a whole answer, however it drips."""
-    tries: int
+    max_tries: int
     """For another reason than the rate limit."""
-    rate_limit_seconds: int
+    max_rate_limit_seconds: int
     """To sit out a quota that the team's other integrations use up."""
 
 
-RUN = Patience(read_seconds=60, answer_seconds=180, tries=8, rate_limit_seconds=600)
-CONNECTION_TEST = Patience(read_seconds=6, answer_seconds=6, tries=2, rate_limit_seconds=10)
+RUN = RetryPolicy(timeout_seconds=60, deadline_seconds=180, max_tries=8, max_rate_limit_seconds=600)
+CONNECTION_TEST = RetryPolicy(
+    timeout_seconds=6, deadline_seconds=6, max_tries=2, max_rate_limit_seconds=10
+)
 
 MAX_BACKOFF_SECONDS = 60
 """The longest wait of the tap's own choice: one window of the rate limit."""
@@ -63,7 +65,7 @@ TOKENS_PAGE = "https://production.tuple.app/team_management/api_tokens"
 """Where team owners and managers create tokens."""
 
 RETRIED = (RetriableAPIError, requests.RequestException, ConnectionError, TimeoutError)
-"""What may pass: the server's own trouble, and the network's."""
+"""Failures worth another try: the server's own, and the network's."""
 
 PLAIN_WORDS = re.compile(r"[\w ,.:;()-]{1,200}", re.ASCII)
 """What may be quoted of a body: neither an email nor an encoded one, nor markup."""
@@ -113,10 +115,10 @@ class TupleStream(RESTStream[ParseResult]):
     @property
     @override
     def timeout(self) -> int:
-        return self.patience.read_seconds
+        return self.retry_policy.timeout_seconds
 
     @property
-    def patience(self) -> Patience:
+    def retry_policy(self) -> RetryPolicy:
         """More for a run than for a connection test, before which somebody sits."""
         return RUN if self.ABORT_AT_RECORD_COUNT is None else CONNECTION_TEST
 
@@ -129,14 +131,6 @@ class TupleStream(RESTStream[ParseResult]):
     def response_decoder(self) -> ResponseDecoder:
         """Decodes this run's responses."""
         return ResponseDecoder(self._tap.logger)
-
-    @override
-    def get_url_params(
-        self,
-        context: Context | None,
-        next_page_token: ParseResult | None,
-    ) -> dict[str, Any]:
-        return dict(parse_qsl(next_page_token.query)) if next_page_token else {}
 
     @override
     def validate_response(self, response: requests.Response) -> None:
@@ -223,15 +217,14 @@ class TupleStream(RESTStream[ParseResult]):
             jitter=None,
             logger=None,
         )
-        patience = self.patience
-        patient = retry(RateLimitedError, max_time=patience.rate_limit_seconds)
-        retried = retry(RETRIED, max_tries=patience.tries, giveup=_is_final)
-        timely = ends_within(patience.answer_seconds)
-        send = patient(retried(self.rate_limiter.limit(timely(func))))
+        policy = self.retry_policy
+        patient = retry(RateLimitedError, max_time=policy.max_rate_limit_seconds)
+        retried = retry(RETRIED, max_tries=policy.max_tries, giveup=_is_final)
+        limited = self.rate_limiter.turn()(ends_within(policy.deadline_seconds)(func))
+        send = patient(retried(limited))
 
         def request(
-            prepared_request: requests.PreparedRequest,
-            context: Context | None,
+            prepared_request: requests.PreparedRequest, context: Context | None
         ) -> requests.Response:
             requests_before = self.rate_limiter.requests
             try:
@@ -251,12 +244,12 @@ class TupleStream(RESTStream[ParseResult]):
             Seconds to wait; takes the exception that made the request fail.
         """
         waits = backoff.expo(factor=1, max_value=MAX_BACKOFF_SECONDS)
-        # Both generators begin with a yield that nobody waits for.
+        # backoff discards what a wait generator yields first.
         next(waits)
         error = yield 0
-        while True:
-            own_wait = 1 + backoff.full_jitter(next(waits) - 1)
-            error = yield max(own_wait, _retry_after_seconds(getattr(error, "response", None)))
+        for longest in waits:
+            wait = 1 + backoff.full_jitter(longest - 1)
+            error = yield max(wait, _retry_after_seconds(getattr(error, "response", None)))
 
     @override
     def backoff_handler(self, details: Details) -> None:

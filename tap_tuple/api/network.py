@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import errno
-import functools
 import signal
 import threading
+from contextlib import contextmanager
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Generator
     from types import FrameType
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 def is_loopback(host: str) -> bool:
@@ -25,34 +22,23 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def ends_within(seconds: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Give a function a deadline, which the timeout of each read is not: a body may drip.
+@contextmanager
+def ends_within(seconds: int) -> Generator[None]:
+    """Raise TimeoutError when time is up; the timeout of a read is no deadline: a body may drip.
 
     Only the main thread can be interrupted; in another one there is no deadline.
-
-    Args:
-        seconds: From the call to its end.
-
-    Returns:
-        A decorator; what it makes raises `TimeoutError` when time is up.
     """
 
     def stop(_: int, __: FrameType | None) -> NoReturn:
         raise TimeoutError(errno.ETIMEDOUT, f"no whole answer within {seconds} seconds")
 
-    def decorate(function: Callable[P, T]) -> Callable[P, T]:
-        @functools.wraps(function)
-        def timely(*args: P.args, **kwargs: P.kwargs) -> T:
-            if threading.current_thread() is not threading.main_thread():
-                return function(*args, **kwargs)
-            before = signal.signal(signal.SIGALRM, stop)
-            signal.setitimer(signal.ITIMER_REAL, seconds)
-            try:
-                return function(*args, **kwargs)
-            finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
-                signal.signal(signal.SIGALRM, before)
-
-        return timely
-
-    return decorate
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 OVERLAP = timedelta(seconds=1)
 """Read again before the last call: the API may keep finer times than its JSON shows."""
 
-MAX_REPEATS, MAX_FRUITLESS_ANSWERS = 3, 60
-"""Answers in a row without a new call: then a count that promises more is wrong; then a link is."""
+MAX_REPEATS, MAX_FRUITLESS_RESPONSES = 3, 60
+"""Responses in a row without a new call, after which a count, and then a link, is not believed."""
 
 
 class CallPages(HeaderLinkPaginator):
@@ -46,7 +46,7 @@ class CallPages(HeaderLinkPaginator):
         self.read_until: str | None = None
         """All calls that ended before it are handed out: how far a bookmark may move."""
         self._page_size, self._limit = page_size, limit
-        self._longest_page, self._on_page_1, self._fruitless_answers = 1, 0, 0
+        self._longest_page, self._on_page_1, self._fruitless_responses = 1, 0, 0
         self._has_more = True
         self._ask(since, page_size, {})
 
@@ -73,10 +73,10 @@ class CallPages(HeaderLinkPaginator):
         fresh = [call for call in calls if self._known.get(call.id) != call]
         is_growing = not page.keys() <= self._seen.keys()
         if not page.keys() <= self._known.keys():
-            self._fruitless_answers = 0
+            self._fruitless_responses = 0
         elif not is_growing:
-            self._fruitless_answers += 1
-        if self._fruitless_answers > MAX_FRUITLESS_ANSWERS:
+            self._fruitless_responses += 1
+        if self._fruitless_responses > MAX_FRUITLESS_RESPONSES:
             msg = "Tuple promises more calls than it sends."
             raise UnexpectedResponseError(msg)
         self._known |= page
@@ -85,23 +85,21 @@ class CallPages(HeaderLinkPaginator):
         self._longest_page = max(self._longest_page, len(calls))
         self._on_page_1 = len(calls) if self._page == 1 else self._on_page_1
         page_length = min(self._longest_page, self._per_page)
-
         is_end = self._is_end(response, brought_more=fresh or len(calls) >= page_length)
         last = calls[-1].end if calls else self._since
         since = max(self._since, last - OVERLAP)
         overlap = {key: call for key, call in self._known.items() if call.end >= since - OVERLAP}
         per_page = min(MAX_PER_PAGE, self._page_size + len(overlap))
-        moves = since > self._since or per_page > self._per_page
         fits = len(overlap) < (per_page if len(calls) >= self._per_page else page_length)
-        is_read = is_end or (moves and fits)
+        is_read = is_end or (fits and (since, per_page) > (self._since, self._per_page))
         is_certain = len(self._seen) == self._on_page_1
         if is_read and not is_certain:
             # If reading goes on, calls that ended with the last one may be on the next page.
-            seen, before, now = (
-                {key: call for key, call in calls_.items() if is_end or call.end < last}
-                for calls_ in (self._seen, self._seen_before, page)
+            seen, before, on_this_page = (
+                {key: call for key, call in reading.items() if is_end or call.end < last}
+                for reading in (self._seen, self._seen_before, page)
             )
-            is_read = (self._page - 1) * page_length + len(now) <= len(seen)
+            is_read = (self._page - 1) * page_length + len(on_this_page) <= len(seen)
             is_certain = seen == before
         if calls and (self._page == 1 or (is_read and is_certain)):
             self.read_until = calls[-1].ended_at
@@ -113,9 +111,8 @@ class CallPages(HeaderLinkPaginator):
             self._has_more = not is_end
             self._ask(since, per_page, overlap)
         else:
-            self._fruitless_answers += 1
-            self._page = 1
-            self._seen, self._seen_before = {}, self._seen
+            self._fruitless_responses += 1
+            self._page, self._seen, self._seen_before = 1, {}, self._seen
         return fresh
 
     @override
@@ -137,6 +134,6 @@ class CallPages(HeaderLinkPaginator):
         """Go by the link, and by the count if it can be right; if that contradicts, ask again."""
         count = total_count(response)
         self.missing = None if count is None or count < len(self._seen) else count - len(self._seen)
-        may_repeat = self.missing and self._fruitless_answers < MAX_REPEATS
+        may_repeat = self.missing and self._fruitless_responses < MAX_REPEATS
         is_linked = super().get_next_url(response) is not None
         return not is_linked and (self.missing == 0 or not (brought_more or may_repeat))

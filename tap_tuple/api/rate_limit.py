@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable
-
-P = ParamSpec("P")
-T = TypeVar("T")
+    from collections.abc import Generator
 
 WINDOW_SECONDS = 60.0
 """The API counts requests in a minute."""
@@ -32,12 +30,7 @@ class RateLimiter:
     """
 
     def __init__(self, requests_per_minute: int, logger: logging.Logger) -> None:
-        """Start with no request made.
-
-        Args:
-            requests_per_minute: At least 1.
-            logger: Gets a line for each wait, and the progress.
-        """
+        """Start with no request made; the logger gets each wait, and the progress."""
         self.requests = 0
         """Requests made so far, retries counted."""
         self._limit = requests_per_minute
@@ -45,34 +38,27 @@ class RateLimiter:
         self._responded_at: deque[float] = deque(maxlen=requests_per_minute)
         self._began_at = self._reported_at = time.monotonic()
 
-    def limit(self, request: Callable[P, T]) -> Callable[P, T]:
-        """Make a function that sends one request wait for its turn.
-
-        Args:
-            request: Sends one request each time it is called.
-
-        Returns:
-            The same, within the limit.
-        """
-
-        def limited(*args: P.args, **kwargs: P.kwargs) -> T:
-            self._wait()
-            self.requests += 1
-            try:
-                return request(*args, **kwargs)
-            finally:
-                self._responded_at.append(time.monotonic())
-
-        return limited
+    @contextmanager
+    def turn(self) -> Generator[None]:
+        """Wait until a request may begin, and count the one that is made in this context."""
+        if len(self._responded_at) == self._limit:
+            seconds = self._responded_at[0] + WINDOW_SECONDS + MARGIN_SECONDS - time.monotonic()
+            if seconds > 0:
+                self._logger.info(
+                    "Made %d requests within a minute, as many as requests_per_minute allows: "
+                    "waiting %.0f seconds.",
+                    self._limit,
+                    seconds,
+                )
+                time.sleep(seconds)
+        self.requests += 1
+        try:
+            yield
+        finally:
+            self._responded_at.append(time.monotonic())
 
     def report_progress(self, read: int, missing: int | None, page: int) -> None:
-        """Log how far the run is and how long the rest will take, at most every ten seconds.
-
-        Args:
-            read: Calls read so far.
-            missing: Calls that are left; None if that is not known.
-            page: Pages read so far.
-        """
+        """Log the calls read, those missing, if known, and the time they take, each ten seconds."""
         now = time.monotonic()
         if now - self._reported_at < PROGRESS_INTERVAL_SECONDS:
             return
@@ -93,16 +79,3 @@ class RateLimiter:
             page,
             timedelta(seconds=round(max(at_this_pace, at_the_limit))),
         )
-
-    def _wait(self) -> None:
-        if len(self._responded_at) < self._limit:
-            return
-        seconds = self._responded_at[0] + WINDOW_SECONDS + MARGIN_SECONDS - time.monotonic()
-        if seconds > 0:
-            self._logger.info(
-                "Made %d requests within a minute, as many as requests_per_minute allows: "
-                "waiting %.0f seconds.",
-                self._limit,
-                seconds,
-            )
-            time.sleep(seconds)

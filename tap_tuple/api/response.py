@@ -68,23 +68,13 @@ class ResponseDecoder:
     """Decodes the responses of one run, and warns once of each field that the API has gained."""
 
     def __init__(self, logger: logging.Logger) -> None:
-        """Expect the first response.
-
-        Args:
-            logger: Gets a warning per new field.
-        """
+        """Expect the first response; the logger gets the warnings."""
         self._logger = logger
         self._decoder = msgspec.json.Decoder(list[Call])
         self._fields_are_known = False
 
     def decode(self, body: bytes) -> list[Call]:
-        """Decode the calls of a page, their timestamps in UTC.
-
-        Args:
-            body: The JSON text of a response with status 200.
-
-        Returns:
-            The calls in the response's order.
+        """Decode the calls of a page in its order, their timestamps in UTC.
 
         Raises:
             UnusableResponseError: If the body is no array of objects.
@@ -125,7 +115,7 @@ def check_order(calls: list[Call], since: datetime, until: datetime) -> None:
 
 
 def total_count(response: requests.Response) -> int | None:
-    """Read X-Total-Count, the calls that match the query; a value that is no number is none."""
+    """Read X-Total-Count, the calls that match the query; None without a number."""
     text = response.headers.get("X-Total-Count", "")
     return int(text) if text.isdecimal() else None
 

@@ -25,7 +25,7 @@ def serve(port: int, seed: int) -> None:
         click.echo(f"export TAP_TUPLE_API_TOKEN={sandbox.token}")
         click.echo(
             f"curl -H 'Authorization: Bearer {sandbox.token}' "
-            f"'{sandbox.url}{PATH}?since=2020-01-01T00:00:00Z&per_page=1'",
+            f"'{sandbox.url}{PATH}?since=2020-01-01T00:00:00Z&per_page=1'"
         )
         sandbox.serve()
 

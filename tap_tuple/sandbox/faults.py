@@ -16,11 +16,7 @@ if TYPE_CHECKING:
     from tap_tuple.sandbox.server import Fault
 
 
-def status(
-    code: int,
-    body: bytes = b"",
-    headers: dict[str, str] | None = None,
-) -> Fault:
+def status(code: int, body: bytes = b"", headers: dict[str, str] | None = None) -> Fault:
     """Answer with another status."""
     return lambda _: Answer(code, body, headers or {})
 
@@ -43,17 +39,14 @@ def reset(_: Answer) -> None:
 def truncated(answer: Answer) -> Answer:
     """Break the body off half-way."""
     return replace(
-        answer,
-        body=answer.body[: len(answer.body) // 2],
-        promised_bytes=len(answer.body),
+        answer, body=answer.body[: len(answer.body) // 2], promised_bytes=len(answer.body)
     )
 
 
 def without_headers(*names: str) -> Fault:
     """Strip headers, as a proxy may."""
     return lambda answer: replace(
-        answer,
-        headers={name: value for name, value in answer.headers.items() if name not in names},
+        answer, headers={name: value for name, value in answer.headers.items() if name not in names}
     )
 
 

@@ -191,16 +191,11 @@ class Sandbox:
             if fault and answer:
                 answer = fault(answer)
             status = answer.status if answer else None
-            self.requests.append(
-                ReceivedRequest(time.monotonic(), path, query, headers, status),
-            )
+            self.requests.append(ReceivedRequest(time.monotonic(), path, query, headers, status))
             return answer
 
     def _documented_answer(
-        self,
-        path: str,
-        query: dict[str, str],
-        headers: dict[str, str],
+        self, path: str, query: dict[str, str], headers: dict[str, str]
     ) -> Answer:
         if path != PATH:
             return _error(HTTPStatus.NOT_FOUND, "Not found")

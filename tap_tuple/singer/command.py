@@ -37,19 +37,16 @@ class UsageError(ConfigurationError):
     """A setting, or a file given on the command line, has a value that cannot be used."""
 
 
+def refuse(message: str) -> NoReturn:
+    """Raise a UsageError that hides its cause."""
+    raise UsageError(message) from None
+
+
 class OneLineErrorsCommand(SingerCommand):
     """Says what failed in one line; where it failed, without messages, is for DEBUG."""
 
-    def __init__(self, *args: Any, private: re.Pattern[str], **kwargs: Any) -> None:
-        """Prepare the command.
-
-        Args:
-            *args: As `SingerCommand` takes them.
-            private: What no log line shows.
-            **kwargs: As `SingerCommand` takes them.
-        """
-        super().__init__(*args, **kwargs)
-        self.private = private
+    private: re.Pattern[str]
+    """What no log line shows."""
 
     @override
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
@@ -86,9 +83,6 @@ def stop_on_signals(logger: logging.Logger) -> None:
 
     The SDK's handler writes another STATE, which would wait for a target that has stopped
     reading, and exits with 0, as if the run were done.
-
-    Args:
-        logger: Gets a line that names the signal.
     """
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
@@ -102,31 +96,19 @@ def stop_on_signals(logger: logging.Logger) -> None:
 
 
 def check_config(path: str) -> None:
-    """Check a configuration file.
-
-    Raises:
-        UsageError: If it is not there, or holds no JSON object.
-    """
+    """Refuse a configuration file that is not there, or holds no JSON object."""
     if path == FROM_ENVIRONMENT:
         return
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        msg = f"--config {path} cannot be read: {reason}."
-        raise UsageError(msg) from None
+        refuse(f"--config {path} cannot be read: {reason}.")
     _load_object(text, f"--config {path}")
 
 
 def check_state(file: IO[str] | None) -> IO[str] | None:
-    """Check a state file; a STATE message, or Meltano's form, may be around the state.
-
-    Returns:
-        The state itself, to be read again.
-
-    Raises:
-        UsageError: If it holds no state of a tap.
-    """
+    """Take the state out of a STATE message, or Meltano's form; refuse what is no tap's state."""
     if file is None:
         return None
     state = _load_object(file.read(), "--state")
@@ -134,20 +116,12 @@ def check_state(file: IO[str] | None) -> IO[str] | None:
         state = state.get(wrapping, state)
     bookmarks = state.get("bookmarks") if state else {}
     if not isinstance(bookmarks, dict) or not all(isinstance(x, dict) for x in bookmarks.values()):
-        msg = "--state holds no state of a tap: it needs 'bookmarks', an object per stream."
-        raise UsageError(msg)
+        refuse("--state holds no state of a tap: it needs 'bookmarks', an object per stream.")
     return io.StringIO(json.dumps(state))
 
 
 def check_catalog(file: IO[str] | None) -> IO[str] | None:
-    """Check a catalog file.
-
-    Returns:
-        The same, to be read again.
-
-    Raises:
-        UsageError: If it holds no Singer catalog.
-    """
+    """Refuse a file that holds no Singer catalog, and return another to be read again."""
     if file is None:
         return None
     text = file.read()
@@ -155,8 +129,7 @@ def check_catalog(file: IO[str] | None) -> IO[str] | None:
     try:
         msgspec.json.decode(text, type=_Catalog)
     except msgspec.ValidationError as error:
-        msg = f"--catalog holds no Singer catalog: {error}. Make one with --discover."
-        raise UsageError(msg) from None
+        refuse(f"--catalog holds no Singer catalog: {error}. Make one with --discover.")
     return io.StringIO(text)
 
 
@@ -180,19 +153,13 @@ class _Catalog(msgspec.Struct):
 
 
 def _load_object(text: str, name: str) -> dict[str, Any]:
-    def refuse(constant: str) -> NoReturn:
-        msg = f"{name} is not JSON: it holds {constant}."
-        raise UsageError(msg)
-
     try:
-        value = json.loads(text, parse_constant=refuse)
+        value = json.loads(
+            text, parse_constant=lambda found: refuse(f"{name} is not JSON: it holds {found}.")
+        )
     except json.JSONDecodeError as error:
-        msg = f"{name} is not JSON: {error}."
-        raise UsageError(msg) from None
-    if not isinstance(value, dict):
-        msg = f"{name} is not a JSON object."
-        raise UsageError(msg)
-    return value
+        refuse(f"{name} is not JSON: {error}.")
+    return value if isinstance(value, dict) else refuse(f"{name} is not a JSON object.")
 
 
 def _failed_map(error: Exception) -> str | None:

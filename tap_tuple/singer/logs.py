@@ -19,17 +19,13 @@ REDACTED = "[redacted]"
 
 
 def guard_logs(private: re.Pattern[str]) -> None:
-    """Hold every log line of this process to what it may say, whatever configures the log.
-
-    Args:
-        private: What is redacted in messages and tracebacks.
-    """
-    logging.getLogger(METRICS_LOGGER_NAME).addFilter(_is_of_the_run)
+    """Redact what is private in every log line of this process, whatever configures the log."""
+    logging.getLogger(METRICS_LOGGER_NAME).addFilter(_demote_request_metrics)
     logging.setLogRecordFactory(_guarded(logging.getLogRecordFactory(), private))
 
 
-def _is_of_the_run(record: logging.LogRecord) -> bool:
-    """Tell metrics of the run from those of a request, of which a long run has hundreds."""
+def _demote_request_metrics(record: logging.LogRecord) -> bool:
+    """Log the duration of a request at DEBUG: a long run has hundreds."""
     point = record.args[0] if isinstance(record.args, tuple) and record.args else None
     if isinstance(point, Point) and point.metric == Metric.HTTP_REQUEST_DURATION:
         record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
@@ -37,8 +33,7 @@ def _is_of_the_run(record: logging.LogRecord) -> bool:
 
 
 def _guarded(
-    make_record: Callable[..., logging.LogRecord],
-    private: re.Pattern[str],
+    make_record: Callable[..., logging.LogRecord], private: re.Pattern[str]
 ) -> Callable[..., logging.LogRecord]:
     def make_guarded_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make_record(*args, **kwargs)

@@ -22,7 +22,7 @@ import logging
 import math
 import time
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ from singer_sdk.singerlib import StateMessage
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
 
-from tap_tuple.singer.command import UsageError
+from tap_tuple.singer.command import refuse
 from tap_tuple.singer.writer import LineWriter
 from tap_tuple.timestamps import parse_timestamp
 
@@ -90,24 +90,20 @@ class PagewiseStream(Stream):
         try:
             return parse_timestamp(value)
         except (TypeError, ValueError):
-            msg = (
+            refuse(
                 f"The state has no timestamp in {VALUE!r} of {self.name!r}: correct the state, or "
                 "run with --full-refresh."
             )
-            raise UsageError(msg) from None
 
-    def advance_bookmark(self, value: str) -> bool:
-        """Move the bookmark, if that is forward.
+    def advance_bookmark(self, value: str | None) -> bool:
+        """Move the bookmark, if that is forward, and return whether it moved.
 
         Args:
-            value: A timestamp in UTC; all rows until then are written.
-
-        Returns:
-            Whether it moved.
+            value: A timestamp in UTC, until which all rows are written; None if there is none.
         """
-        before = self.bookmark
-        is_forward = before is None or parse_timestamp(value) > before
-        if self.replication_method != REPLICATION_INCREMENTAL or not is_forward:
+        if value is None or self.replication_method != REPLICATION_INCREMENTAL:
+            return False
+        if self.bookmark and parse_timestamp(value) <= self.bookmark:
             return False
         self.stream_state.update({KEY: self.replication_key, VALUE: value})
         return True
@@ -124,11 +120,10 @@ class PagewiseStream(Stream):
         own_key = self.replication_key
         super().apply_catalog(catalog)
         if self.replication_key not in {None, own_key}:
-            msg = (
+            refuse(
                 f"--catalog sets the replication key of {self.name!r} to "
                 f"{self.replication_key!r}: remove that, or set it to {own_key!r}."
             )
-            raise UsageError(msg)
         self.replication_key = own_key
         if not self.schema["properties"].keys() <= self.effective_schema["properties"].keys():
             # The catalog's schema is narrower: the SDK drops the columns that it leaves out.
@@ -149,13 +144,10 @@ class PagewiseStream(Stream):
 
     @override
     def get_record_counter(
-        self,
-        *,
-        endpoint: str | None = None,
-        log_interval: float = math.inf,
+        self, *, endpoint: str | None = None, log_interval: float = math.inf
     ) -> metrics.Counter:
         """Return a counter per sync that reports nothing: `PagewiseParent` reports the run."""
-        return _SilentCounter(metrics.Metric.RECORD_COUNT, log_interval=math.inf)
+        return _SilentCounter(metrics.Metric.RECORD_COUNT, log_interval=log_interval)
 
     @override
     def get_sync_timer(self) -> metrics.Timer:
@@ -172,22 +164,15 @@ class PagewiseStream(Stream):
 
     @cached_property
     def _writes_rows_as_they_are(self) -> bool:
-        columns = self.schema["properties"].keys()
-        is_whole = columns <= self.effective_schema["properties"].keys() and all(
-            self.mask["properties", column] for column in columns
-        )
-        is_mapped = any(
-            type(each) is not SameRecordTransform or each.flattening_enabled
+        columns, kept = self.schema["properties"], self.effective_schema["properties"]
+        return all(name in kept and self.mask["properties", name] for name in columns) and all(
+            type(each) is SameRecordTransform and not each.flattening_enabled
             for each in self.stream_maps
         )
-        return is_whole and not is_mapped
 
     @override
     def _increment_stream_state(
-        self,
-        latest_record: Record,
-        *,
-        context: Context | None = None,
+        self, latest_record: Record, *, context: Context | None = None
     ) -> None:
         """Leave the bookmark alone: a record says nothing of the rest of its page."""
 
@@ -217,21 +202,11 @@ class PagewiseParent(PagewiseStream):
                 child.sync({PAGE: ()})
 
     def write_page(self, page: Sequence[Any], read_until: str | None) -> Iterator[Record]:
-        """Hand out the rows of a page, and move the bookmarks when they are written.
-
-        Args:
-            page: The items.
-            read_until: A timestamp in UTC until which all is read; None if that is not known.
-
-        Yields:
-            The rows of this stream.
-        """
+        """Yield the rows of a page; when they are written, move the bookmarks to `read_until`."""
         self._page = page
         for item in page:
             yield from self.rows_of(item)
-        has_moved = [
-            each.advance_bookmark(read_until) for each in self.selected_streams if read_until
-        ]
+        has_moved = [each.advance_bookmark(read_until) for each in self.selected_streams]
         if any(has_moved):
             self._tap.state_writer.write_state(self.tap_state)
         elif page:
@@ -239,11 +214,7 @@ class PagewiseParent(PagewiseStream):
             self._tap.write_message(StateMessage(self.tap_state))
 
     @override
-    def generate_child_contexts(
-        self,
-        record: Record,
-        context: Context | None,
-    ) -> Iterable[Context]:
+    def generate_child_contexts(self, record: Record, context: Context | None) -> Iterable[Context]:
         """Hand out a page at once, with its first row that no stream map drops.
 
         The SDK lets a row that a stream map drops take its children with it, and asks only of
@@ -266,14 +237,12 @@ class PagewiseParent(PagewiseStream):
             status = metrics.Status.SUCCEEDED
         finally:
             seconds = time.monotonic() - began
+            log = partial(metrics.log, metrics.get_metrics_logger())
             for stream in self.selected_streams:
-                for kind, metric, value in (
-                    ("counter", metrics.Metric.RECORD_COUNT, stream.rows_written),
-                    ("timer", metrics.Metric.SYNC_DURATION, seconds),
-                ):
-                    tags: dict[str, Any] = {"stream": stream.name, "status": status.value}
-                    point = metrics.Point(kind, metric, value, tags)
-                    metrics.log(metrics.get_metrics_logger(), point)
+                tags: dict[str, Any] = {"stream": stream.name, "status": status.value}
+                rows = stream.rows_written
+                log(metrics.Point("counter", metrics.Metric.RECORD_COUNT, rows, tags))
+                log(metrics.Point("timer", metrics.Metric.SYNC_DURATION, seconds, tags))
 
 
 class PagewiseChild(PagewiseStream):
@@ -291,11 +260,7 @@ class PagewiseChild(PagewiseStream):
         return islice(rows, self.ABORT_AT_RECORD_COUNT)
 
     @override
-    def generate_child_contexts(
-        self,
-        record: Record,
-        context: Context | None,
-    ) -> Iterable[Context]:
+    def generate_child_contexts(self, record: Record, context: Context | None) -> Iterable[Context]:
         """Return no contexts: this stream has no children."""
         return ()
 

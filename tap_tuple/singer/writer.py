@@ -50,12 +50,6 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
         """Write a message; a SCHEMA that says nothing new is left out.
 
         A child stream writes its SCHEMA once per page, and some loaders drop rows on that.
-
-        Args:
-            message: Any Singer message.
-
-        Raises:
-            TargetGoneError: If nobody reads any more.
         """
         if isinstance(message, SchemaMessage):
             # A stream map may have taken the column of the bookmark away.
@@ -72,21 +66,9 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
             self.flush()
 
     def write_row(self, stream: str, row: Record) -> None:
-        """Write a row as a RECORD, without a message object in between.
-
-        Args:
-            stream: The stream's name.
-            row: The row.
-
-        Raises:
-            TargetGoneError: If nobody reads any more.
-        """
-        record = {
-            "type": "RECORD",
-            "stream": stream,
-            "record": row,
-            "time_extracted": datetime.now(UTC),
-        }
+        """Write a row as a RECORD, without a message object in between."""
+        now = datetime.now(UTC)
+        record = {"type": "RECORD", "stream": stream, "record": row, "time_extracted": now}
         self._append(encoder.encode(record) + b"\n")
         self.rows[stream] += 1
 
@@ -98,11 +80,7 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
         self._lines.append(line)
 
     def flush(self) -> None:
-        """Write what is left.
-
-        Raises:
-            TargetGoneError: If nobody reads any more.
-        """
+        """Write what is buffered; a TargetGoneError says that nobody reads any more."""
         lines = memoryview(b"".join(self._lines))
         self._lines.clear()
         self._length = 0

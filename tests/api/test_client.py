@@ -130,10 +130,7 @@ def test_patience_ends() -> None:
     ],
 )
 def test_giving_up_is_one_line_with_the_host_the_cause_and_the_tries(
-    tap: TapCommand,
-    serve: Serve,
-    spoilt: Fault,
-    said: str,
+    tap: TapCommand, serve: Serve, spoilt: Fault, said: str
 ) -> None:
     sandbox = serve(make_calls(3))
     sandbox.faults.extend([spoilt] * 40)
@@ -195,10 +192,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("spoilt", "said"), REFUSED)
 def test_a_refusal_is_one_line_that_says_what_to_do_after_one_request(
-    tap: TapCommand,
-    serve: Serve,
-    spoilt: Fault,
-    said: str,
+    tap: TapCommand, serve: Serve, spoilt: Fault, said: str
 ) -> None:
     sandbox = serve(make_calls(3))
     sandbox.faults.extend([spoilt] * 40)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from tap_tuple.api.pagination import MAX_FRUITLESS_ANSWERS, CallPages
+from tap_tuple.api.pagination import MAX_FRUITLESS_RESPONSES, CallPages
 from tap_tuple.api.response import Call, ResponseDecoder, UnexpectedResponseError
 from tests.conftest import FIRST_END
 
@@ -185,7 +185,7 @@ def test_answers_that_promise_more_for_ever_are_an_error() -> None:
     pages.take(answer(link=True), calls(0, 10))
 
     def go_on() -> int:
-        for taken in range(MAX_FRUITLESS_ANSWERS + 2):
+        for taken in range(MAX_FRUITLESS_RESPONSES + 2):
             pages.take(answer(link=True), calls(10))
             assert ask(pages), taken
         return taken

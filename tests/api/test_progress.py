@@ -20,11 +20,7 @@ if TYPE_CHECKING:
 
 
 def lines_of_a_run(
-    caplog: pytest.LogCaptureFixture,
-    *,
-    calls: int,
-    seconds_per_request: float,
-    **settings: Any,
+    caplog: pytest.LogCaptureFixture, *, calls: int, seconds_per_request: float, **settings: Any
 ) -> list[str]:
     """Return what is said of the progress, each page with one call and taking so long."""
     clock = StandingClock()
@@ -66,8 +62,7 @@ def test_the_time_left_counts_the_waits_that_the_budget_will_make(
 
 
 def test_a_run_of_100_pages_logs_fewer_than_150_lines(
-    tap: TapCommand,
-    serve: Callable[..., Sandbox],
+    tap: TapCommand, serve: Callable[..., Sandbox]
 ) -> None:
     config = config_for(serve(make_calls(1000)), page_size=10, requests_per_minute=1000)
 

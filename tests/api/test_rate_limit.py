@@ -108,7 +108,7 @@ def test_the_budget_is_spent_by_a_request_that_fails() -> None:
     with standing_in(Pipe(None), clock):
         for _ in range(3):
             with pytest.raises(ConnectionError):
-                limiter.limit(fail)()
+                limiter.turn()(fail)()
 
     assert limiter.requests == 3
     assert len(clock.waits) == 1

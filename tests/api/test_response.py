@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_tuple.sandbox import faults
-from tests.conftest import (
-    bookmarks,
-    config_for,
-    make_calls,
-    minute,
-)
+from tests.conftest import bookmarks, config_for, make_calls, minute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +19,7 @@ if TYPE_CHECKING:
 
 
 def test_nulls_and_missing_participations_are_rows_like_others(
-    tap: TapCommand,
-    serve: Serve,
+    tap: TapCommand, serve: Serve
 ) -> None:
     calls = make_calls(4)
     calls[0]["call_participations"][0]["user"] = None
@@ -92,11 +86,7 @@ def test_each_new_field_is_warned_of_once_a_run(tap: TapCommand, serve: Serve) -
     ],
 )
 def test_a_wrong_value_is_named_and_nothing_of_its_page_goes_out(
-    tap: TapCommand,
-    serve: Serve,
-    field: str,
-    value: Any,
-    message: str,
+    tap: TapCommand, serve: Serve, field: str, value: Any, message: str
 ) -> None:
     sandbox = serve(make_calls(30))
 

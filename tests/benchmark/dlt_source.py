@@ -30,10 +30,7 @@ def main(url: str, folder: str, duckdb: str | None, postgres: str | None) -> Non
     elif postgres:
         destination = dlt.destinations.postgres(postgres)
     pipeline = dlt.pipeline(
-        "calls",
-        pipelines_dir=folder,
-        destination=destination,
-        dataset_name=DATASET,
+        "calls", pipelines_dir=folder, destination=destination, dataset_name=DATASET
     )
     source = rest_api.rest_api_source(
         {

@@ -97,8 +97,7 @@ def _row(runs: Runs, name: str, count: int) -> tuple[str, ...]:
         report.ratio(report.cpu(mine), report.cpu(bare) if bare else None),
         report.seconds(_past_start_up(runs, name, count)),
         report.ratio(
-            _past_start_up(runs, name, count),
-            _past_start_up(runs, BARE, count) if bare else None,
+            _past_start_up(runs, name, count), _past_start_up(runs, BARE, count) if bare else None
         ),
         report.seconds(report.wall(mine)),
         report.peak(mine),

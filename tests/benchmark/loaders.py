@@ -52,8 +52,7 @@ class Loader:
             uv = find_uv_bin()
             subprocess.run([uv, "venv", "--clear", "--python", sys.executable, home], check=True)
             subprocess.run(
-                [uv, "pip", "install", "--python", home, *self.pip_url.split()],
-                check=True,
+                [uv, "pip", "install", "--python", home, *self.pip_url.split()], check=True
             )
             installed.write_text(self.pip_url)
         return home / "bin" / self.name

@@ -95,11 +95,7 @@ class _Run:
     """A command under way, from ``with`` until its end."""
 
     def __init__(
-        self,
-        command: Command,
-        *,
-        stdin: IO[bytes] | int | None = subprocess.DEVNULL,
-        stdout: int,
+        self, command: Command, *, stdin: IO[bytes] | int | None = subprocess.DEVNULL, stdout: int
     ) -> None:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

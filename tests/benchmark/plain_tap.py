@@ -51,17 +51,12 @@ class Calls(RESTStream[ParseResult]):
 
     @override
     def get_url_params(
-        self,
-        context: Context | None,
-        next_page_token: ParseResult | None,
+        self, context: Context | None, next_page_token: ParseResult | None
     ) -> dict[str, Any]:
         if next_page_token:
             return dict(parse_qsl(next_page_token.query))
         since = self.get_starting_timestamp(context)
-        return {
-            "since": since.isoformat() if since else "1970-01-01T00:00:00Z",
-            "per_page": 1000,
-        }
+        return {"since": since.isoformat() if since else "1970-01-01T00:00:00Z", "per_page": 1000}
 
     @override
     def get_child_context(self, record: Record, context: Context | None) -> Context:

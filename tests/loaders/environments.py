@@ -48,11 +48,7 @@ def install(requirements: Sequence[str]) -> Path:
 
 def _run(*arguments: str | Path) -> None:
     done = subprocess.run(
-        [UV, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
+        [UV, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
 

@@ -19,12 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
-from jsonschema import (
-    Draft4Validator,
-    Draft7Validator,
-    FormatChecker,
-    SchemaError,
-)
+from jsonschema import Draft4Validator, Draft7Validator, FormatChecker, SchemaError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

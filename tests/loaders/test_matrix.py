@@ -86,11 +86,7 @@ def load(tap_command: list[str], loader: Loader) -> dict[str, Any]:
         (folder / "loader.log").open("w+") as loader_log,
     ):
         with subprocess.Popen(
-            tap_command,
-            stdout=subprocess.PIPE,
-            stderr=tap_log,
-            env=clean_environment(),
-            cwd=folder,
+            tap_command, stdout=subprocess.PIPE, stderr=tap_log, env=clean_environment(), cwd=folder
         ) as reader:
             writer = subprocess.run(
                 loader.command(),
@@ -134,11 +130,7 @@ def bookmarks(state: dict[str, Any]) -> dict[str, datetime]:
 
 
 @pytest.mark.slow
-def test_two_runs_bring_every_row_as_it_is(
-    tap: TapCommand,
-    serve: Serve,
-    loader: Loader,
-) -> None:
+def test_two_runs_bring_every_row_as_it_is(tap: TapCommand, serve: Serve, loader: Loader) -> None:
     calls, newer = odd_calls(), newer_calls()
     log = CallLog(calls)
     sandbox = serve(log)

@@ -169,10 +169,7 @@ BROKEN = {
         "SCHEMA of 'people' is no schema of Draft 7 at 'properties/id/exclusiveMaximum'",
     ),
     "a STATE without a value": (line(type="STATE"), "STATE has no object as its value"),
-    "a STATE that is text": (
-        line(type="STATE", value=CANARY),
-        "STATE has no object as its value",
-    ),
+    "a STATE that is text": (line(type="STATE", value=CANARY), "STATE has no object as its value"),
     "a STATE of a list": (
         line(type="STATE", value={"bookmarks": [CANARY]}),
         "STATE has bookmarks that are no object",
@@ -199,9 +196,7 @@ BROKEN = {
 
 @pytest.fixture
 def take(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Take:
     """Let the target take lines; returns its status, and what it printed."""
 
@@ -215,10 +210,7 @@ def take(
 
 @pytest.mark.parametrize(("broken", "rule"), BROKEN.values(), ids=BROKEN)
 def test_a_broken_rule_ends_it_with_a_line_that_holds_no_value(
-    take: Take,
-    tmp_path: Path,
-    broken: bytes,
-    rule: str,
+    take: Take, tmp_path: Path, broken: bytes, rule: str
 ) -> None:
     printed = take(SCHEMA + STATE + RECORD + broken)
 
@@ -229,8 +221,7 @@ def test_a_broken_rule_ends_it_with_a_line_that_holds_no_value(
 
 def test_a_record_may_be_wrong_by_draft_7_alone(take: Take) -> None:
     schema = schema_line(
-        schema={"properties": {"id": {"type": "integer", "const": 2}}},
-        bookmark_properties=None,
+        schema={"properties": {"id": {"type": "integer", "const": 2}}}, bookmark_properties=None
     )
 
     assert take(schema + record_line(id=2)) == (0, "", "")
@@ -277,8 +268,7 @@ def test_what_only_looks_like_rfc_3339_is_refused(text: str) -> None:
 
 
 def test_rows_are_updated_by_key_run_after_run_and_the_last_state_is_printed(
-    take: Take,
-    tmp_path: Path,
+    take: Take, tmp_path: Path
 ) -> None:
     other = schema_line(stream="seats", key_properties=["id", "email"])
     newer = state_line(calls={"replication_key_value": "2026-03-03"})

@@ -61,8 +61,7 @@ without_company = pytest.mark.parametrize(
         pytest.param((monday_call(60, (A, 40, 60), (B, 0, 20)),), id="A comes after B went"),
         pytest.param((monday_call(60, (A, 0, 60), (B, 30, 30)),), id="no length"),
         pytest.param(
-            (monday_call(60, (A, 0, 60)), monday_call(60, (B, 0, 60))),
-            id="two calls at once",
+            (monday_call(60, (A, 0, 60)), monday_call(60, (B, 0, 60))), id="two calls at once"
         ),
     ],
 )
@@ -73,7 +72,7 @@ without_company = pytest.mark.parametrize(
         "duckdb",
         # The group of those that load this schema into this server: nobody waits for a lock.
         pytest.param("postgres", marks=[pytest.mark.slow, pytest.mark.xdist_group("meltano")]),
-    ],
+    ]
 )
 def warehouse(request: pytest.FixtureRequest) -> Iterator[Warehouse]:
     """An empty warehouse, which leaves nothing behind."""
@@ -102,8 +101,7 @@ class TestCallsAndPeople:
     query = "calls_and_people"
 
     def test_the_data_reaches_from_the_first_start_to_the_last_end(
-        self,
-        warehouse: Warehouse,
+        self, warehouse: Warehouse
     ) -> None:
         warehouse.load(
             call("2026-03-03 09:00", 60),
@@ -132,8 +130,7 @@ class TestHoursPaired:
         ]
 
     def test_the_time_between_leaving_and_rejoining_does_not_count(
-        self,
-        warehouse: Warehouse,
+        self, warehouse: Warehouse
     ) -> None:
         warehouse.load(monday_call(120, (A, 0, 30), (A, 60, 120), (B, 0, 120)))
 
@@ -162,8 +159,7 @@ class TestHoursPaired:
 
     def test_time_in_two_calls_at_once_counts_once(self, warehouse: Warehouse) -> None:
         warehouse.load(
-            monday_call(60, (A, 0, 60), (B, 0, 60)),
-            monday_call(90, (A, 30, 90), (C, 30, 90)),
+            monday_call(60, (A, 0, 60), (B, 0, 60)), monday_call(90, (A, 30, 90), (C, 30, 90))
         )
 
         assert warehouse.ask(self.query) == [
@@ -190,9 +186,7 @@ class TestHoursPaired:
 
     @without_company
     def test_a_week_without_company_is_left_out(
-        self,
-        warehouse: Warehouse,
-        calls: tuple[Call, ...],
+        self, warehouse: Warehouse, calls: tuple[Call, ...]
     ) -> None:
         warehouse.load(call("2026-02-23 09:00", 15, (A, 0, 15), (B, 0, 15)), *calls)
 
@@ -225,14 +219,10 @@ class TestWhoPairsWithWhom:
             call("2026-03-04 09:00", 30, (C, 0, 30), (A, 0, 10)),
         )
 
-        assert warehouse.ask(self.query) == [
-            (A, B, 2, Decimal("74.5")),
-            (A, C, 1, Decimal("10.0")),
-        ]
+        assert warehouse.ask(self.query) == [(A, B, 2, Decimal("74.5")), (A, C, 1, Decimal("10.0"))]
 
     def test_a_rejoin_is_no_other_call_and_its_pause_does_not_count(
-        self,
-        warehouse: Warehouse,
+        self, warehouse: Warehouse
     ) -> None:
         warehouse.load(monday_call(60, (A, 0, 20), (A, 30, 60), (B, 0, 60)))
 
@@ -245,12 +235,10 @@ class TestWhoPairsWithWhom:
         assert warehouse.ask(self.query) == [(A, B, 1, Decimal("50.0"))]
 
     def test_two_calls_at_once_are_two_calls_in_the_same_minutes(
-        self,
-        warehouse: Warehouse,
+        self, warehouse: Warehouse
     ) -> None:
         warehouse.load(
-            monday_call(60, (A, 0, 60), (B, 0, 60)),
-            monday_call(60, (A, 20, 40), (B, 20, 40)),
+            monday_call(60, (A, 0, 60), (B, 0, 60)), monday_call(60, (A, 20, 40), (B, 20, 40))
         )
 
         assert warehouse.ask(self.query) == [(A, B, 2, Decimal("60.0"))]
@@ -342,9 +330,7 @@ class TestNotPairedForTwoWeeks:
 
     @without_company
     def test_calls_without_company_change_nothing(
-        self,
-        warehouse: Warehouse,
-        calls: tuple[Call, ...],
+        self, warehouse: Warehouse, calls: tuple[Call, ...]
     ) -> None:
         warehouse.load(
             call("2026-02-09 09:00", 60, (A, 0, 60), (B, 0, 60)),
@@ -369,8 +355,7 @@ class TestNotPairedForTwoWeeks:
         assert warehouse.ask(self.query) == []
 
     def test_who_was_always_alone_is_named_without_a_date_two_weeks_on(
-        self,
-        warehouse: Warehouse,
+        self, warehouse: Warehouse
     ) -> None:
         warehouse.load(
             call("2026-03-02 09:59", 60, (A, 0, 60)),
@@ -430,16 +415,14 @@ class TestFirstPairingOfNewcomers:
 
     def test_who_comes_after_exactly_30_days_is_no_newcomer(self, warehouse: Warehouse) -> None:
         warehouse.load(
-            self.first_call,
-            call("2026-04-01 09:00", 60, (C, 0, 60), (D, MILLISECOND, 60)),
+            self.first_call, call("2026-04-01 09:00", 60, (C, 0, 60), (D, MILLISECOND, 60))
         )
 
         april = date(2026, 4, 1)
         assert warehouse.ask(self.query) == [(D, april, april, C, 0)]
 
     def test_the_data_begins_with_its_first_call_even_if_that_is_empty(
-        self,
-        warehouse: Warehouse,
+        self, warehouse: Warehouse
     ) -> None:
         warehouse.load(call("2026-02-16 09:00", 60), monday_call(60, (A, 0, 60), (B, 0, 60)))
         assert warehouse.ask(self.query) == []
@@ -460,10 +443,7 @@ class TestFirstPairingOfNewcomers:
 
         assert warehouse.ask(self.query) == [(C, date(2026, 5, 4), date(2026, 5, 8), B, 4)]
 
-    def test_all_whom_they_met_in_the_first_call_are_named_once(
-        self,
-        warehouse: Warehouse,
-    ) -> None:
+    def test_all_whom_they_met_in_the_first_call_are_named_once(self, warehouse: Warehouse) -> None:
         group = ((C, 0, 50), (B, 20, 30), (B, 40, None), (A, 10, 60), (DELETED, 4, 60), (D, 50, 60))
         warehouse.load(self.first_call, call("2026-05-04 23:55", 60, *group))
 
@@ -474,10 +454,7 @@ class TestFirstPairingOfNewcomers:
         ]
 
     def test_who_never_left_stayed_until_somebody_came(self, warehouse: Warehouse) -> None:
-        warehouse.load(
-            self.first_call,
-            call("2026-05-04 23:30", 60, (C, 0, None), (A, 59, 60)),
-        )
+        warehouse.load(self.first_call, call("2026-05-04 23:30", 60, (C, 0, None), (A, 59, 60)))
 
         assert warehouse.ask(self.query) == [(C, date(2026, 5, 4), date(2026, 5, 5), A, 1)]
 

@@ -191,7 +191,7 @@ def file(tmp_path: Path) -> Database:
     params=[
         "duckdb",
         pytest.param("postgres", marks=[pytest.mark.slow, pytest.mark.xdist_group("meltano")]),
-    ],
+    ]
 )
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A database of each kind, which leaves nothing behind."""
@@ -418,11 +418,7 @@ class TestWordsInPlaceOfCharts:
         ],
     )
     def test_few_calls(
-        self,
-        file: Database,
-        calls: list[Call],
-        charts: set[str],
-        sentences: list[str],
+        self, file: Database, calls: list[Call], charts: set[str], sentences: list[str]
     ) -> None:
         file.load(*calls)
 
@@ -449,10 +445,7 @@ class TestNames:
         ],
     )
     def test_they_are_short_and_each_has_one_person(
-        self,
-        file: Database,
-        emails: tuple[str, ...],
-        names: set[str],
+        self, file: Database, emails: tuple[str, ...], names: set[str]
     ) -> None:
         file.load(monday_call(60, *((email, 0, 60) for email in emails)))
 
@@ -552,9 +545,7 @@ class TestBadInput:
         assert "canary" not in run.stderr
 
     def test_a_server_that_does_not_answer(
-        self,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         real = psycopg.connect
 
@@ -596,12 +587,7 @@ class TestBadInput:
         ("output", "message"),
         [("folder", "Is a directory"), ("nowhere/report.html", "No such file or directory")],
     )
-    def test_a_page_that_cannot_be_written(
-        self,
-        file: Database,
-        output: str,
-        message: str,
-    ) -> None:
+    def test_a_page_that_cannot_be_written(self, file: Database, output: str, message: str) -> None:
         file.load(*KNOWN)
         (file.folder / "folder").mkdir()
         path = file.folder / output

@@ -41,13 +41,7 @@ class Warehouse:
     """A database with both tables as its loader creates them."""
 
     def __init__(
-        self,
-        connection: Any,
-        *,
-        integer: str,
-        extra: str,
-        placeholder: str,
-        schema: str = "tuple",
+        self, connection: Any, *, integer: str, extra: str, placeholder: str, schema: str = "tuple"
     ) -> None:
         """Create the tables.
 
@@ -65,12 +59,12 @@ class Warehouse:
         connection.execute(f'CREATE SCHEMA "{schema}"')
         connection.execute(
             f'CREATE TABLE "{schema}".calls (id {integer} PRIMARY KEY, started_at timestamp,'
-            f" ended_at timestamp, duration_seconds {integer}{extra})",
+            f" ended_at timestamp, duration_seconds {integer}{extra})"
         )
         connection.execute(
             f'CREATE TABLE "{schema}".call_participations (id {integer} PRIMARY KEY,'
             f" call_id {integer}, call_ended_at timestamp, joined_at timestamp,"
-            f" left_at timestamp, user_email varchar{extra})",
+            f" left_at timestamp, user_email varchar{extra})"
         )
 
     def load(self, *calls: Call) -> None:

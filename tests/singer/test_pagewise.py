@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_tuple.sandbox import CallLog, faults
-from tests.conftest import (
-    bookmarks,
-    config_for,
-    make_call,
-    make_calls,
-    minute,
-    state_of,
-)
+from tests.conftest import bookmarks, config_for, make_call, make_calls, minute, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +19,7 @@ if TYPE_CHECKING:
 
 
 def test_each_stream_has_a_bookmark_of_strings_under_its_own_key(
-    tap: TapCommand,
-    serve: Serve,
+    tap: TapCommand, serve: Serve
 ) -> None:
     run = tap(config=config_for(serve(make_calls(5))))
 
@@ -74,8 +66,7 @@ def test_a_start_date_after_the_bookmark_is_warned_of(tap: TapCommand, serve: Se
 
 
 def test_bookmarks_never_move_back_while_a_lookback_reads_older_calls(
-    tap: TapCommand,
-    serve: Serve,
+    tap: TapCommand, serve: Serve
 ) -> None:
     before = state_of(minute(100), minute(80))
     sandbox = serve(make_calls(90))
@@ -154,8 +145,7 @@ def test_a_state_follows_every_page(tap: TapCommand, serve: Serve) -> None:
 
 
 def test_an_error_in_the_middle_of_a_page_leaves_the_state_of_the_page_before(
-    tap: TapCommand,
-    serve: Serve,
+    tap: TapCommand, serve: Serve
 ) -> None:
     calls = make_calls(30)
     # A stream map that fails on one call of the second page.
@@ -185,8 +175,7 @@ def test_participations_alone_stay_incremental(tap: TapCommand, serve: Serve) ->
 
 
 def test_a_stream_selected_later_gets_its_past_even_if_that_is_killed(
-    tap: TapCommand,
-    serve: Serve,
+    tap: TapCommand, serve: Serve
 ) -> None:
     calls = make_calls(50)
     sandbox = serve(calls)
@@ -205,8 +194,7 @@ def test_a_stream_selected_later_gets_its_past_even_if_that_is_killed(
 
 
 def test_full_table_replication_reads_everything_and_keeps_no_bookmark(
-    tap: TapCommand,
-    serve: Serve,
+    tap: TapCommand, serve: Serve
 ) -> None:
     catalog = tap.discover()
     for stream in catalog["streams"]:

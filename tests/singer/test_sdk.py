@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     ],
 )
 def test_private_methods_that_are_replaced_have_the_parameters_of_the_sdk(
-    ours: Callable[..., object],
-    theirs: Callable[..., object],
+    ours: Callable[..., object], theirs: Callable[..., object]
 ) -> None:
     assert list(inspect.signature(ours).parameters) == list(inspect.signature(theirs).parameters)
 

@@ -133,8 +133,7 @@ def bookmarks(run: Run) -> dict[str, str]:
 
 
 def test_of_the_columns_only_key_and_bookmark_come_if_all_are_deselected(
-    tap: TapCommand,
-    extract: Extract,
+    tap: TapCommand, extract: Extract
 ) -> None:
     catalog = tap.discover()
     for stream in catalog["streams"]:
@@ -194,10 +193,7 @@ def test_emails_are_hashed(extract: Extract, algorithm: str) -> None:
 
     run, rows = extract(stream_maps=maps)
 
-    assert rows == {
-        "calls": CALLS,
-        "call_participations": hashed(PARTICIPATIONS, algorithm),
-    }
+    assert rows == {"calls": CALLS, "call_participations": hashed(PARTICIPATIONS, algorithm)}
     assert CANARY not in run.stdout
 
 
@@ -236,9 +232,7 @@ def test_emails_are_dropped(extract: Extract, nothing: str | None) -> None:
     ],
 )
 def test_a_call_that_is_filtered_out_takes_its_own_participations_with_it(
-    extract: Extract,
-    rule: str,
-    kept: tuple[int, ...],
+    extract: Extract, rule: str, kept: tuple[int, ...]
 ) -> None:
     run, rows = extract(stream_maps={"calls": {"__filter__": rule}})
 
@@ -249,8 +243,7 @@ def test_a_call_that_is_filtered_out_takes_its_own_participations_with_it(
 
 
 def test_a_filter_of_calls_counts_even_if_they_are_not_selected(
-    tap: TapCommand,
-    extract: Extract,
+    tap: TapCommand, extract: Extract
 ) -> None:
     _, rows = extract(tap.discover(calls=False), stream_maps={"calls": {"__filter__": "id > 4"}})
 
@@ -332,9 +325,7 @@ def test_flattening_finds_nothing_to_flatten(extract: Extract) -> None:
 
 @pytest.mark.parametrize("method", ["INCREMENTAL", "FULL_TABLE"])
 def test_no_activate_version_tells_a_target_to_delete_rows(
-    tap: TapCommand,
-    extract: Extract,
-    method: str,
+    tap: TapCommand, extract: Extract, method: str
 ) -> None:
     catalog = tap.discover()
     for stream in catalog["streams"]:
@@ -359,10 +350,7 @@ def test_no_batch_file_is_written_past_the_stream_maps(extract: Extract, tmp_pat
     )
 
     assert list(folder.iterdir()) == []
-    assert rows == {
-        "calls": CALLS,
-        "call_participations": without(PARTICIPATIONS, "user_email"),
-    }
+    assert rows == {"calls": CALLS, "call_participations": without(PARTICIPATIONS, "user_email")}
     assert CANARY not in run.stdout
 
 
@@ -377,9 +365,7 @@ def test_no_batch_file_is_written_past_the_stream_maps(extract: Extract, tmp_pat
     ],
 )
 def test_an_expression_that_fails_is_blamed_without_the_value_it_fails_on(
-    tap: TapCommand,
-    serve: Callable[..., Sandbox],
-    expression: str,
+    tap: TapCommand, serve: Callable[..., Sandbox], expression: str
 ) -> None:
     run = tap(
         config=config_for(

@@ -11,14 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_tuple.sandbox import faults
-from tests.conftest import (
-    Run,
-    bookmarks,
-    clean_environment,
-    config_for,
-    make_calls,
-    minute,
-)
+from tests.conftest import Run, bookmarks, clean_environment, config_for, make_calls, minute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,11 +51,7 @@ def rows_until_last_state(lines: list[str]) -> tuple[set[int], set[int], dict[st
     ],
 )
 def test_a_run_that_is_stopped_is_completed_by_the_next(
-    tap: TapCommand,
-    serve: Serve,
-    stop: signal.Signals | None,
-    lines_read: int,
-    unbuffered: str,
+    tap: TapCommand, serve: Serve, stop: signal.Signals | None, lines_read: int, unbuffered: str
 ) -> None:
     """A signal to the tap, or (None) a target that closes the pipe."""
     calls = make_calls(600)
@@ -95,7 +84,7 @@ def test_a_run_that_is_stopped_is_completed_by_the_next(
     if stop is None:
         assert returncode == 1
         assert Run(returncode, "", stderr).errors == [
-            "The target stopped reading. Look for its own error; the next run goes on here.",
+            "The target stopped reading. Look for its own error; the next run goes on here."
         ]
     elif stop is not signal.SIGKILL:
         assert returncode == 128 + stop
@@ -103,10 +92,7 @@ def test_a_run_that_is_stopped_is_completed_by_the_next(
 
 
 @pytest.mark.slow
-def test_sigterm_ends_a_run_whose_target_has_stopped_reading(
-    tap: TapCommand,
-    serve: Serve,
-) -> None:
+def test_sigterm_ends_a_run_whose_target_has_stopped_reading(tap: TapCommand, serve: Serve) -> None:
     """A full pipe must not hold a tap that is told to stop."""
     config = config_for(serve(make_calls(5000)))
     command = tap.command(config=config)
