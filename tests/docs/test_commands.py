@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -245,6 +246,7 @@ class Walk:
             cwd=self.clone,
             env=self.newcomer.environment,
             stdout=subprocess.PIPE,
+            start_new_session=True,
             text=True,
         ) as server:
             assert server.stdout
@@ -256,7 +258,7 @@ class Walk:
                 read = f"{first}{second}uvx --from . tap-tuple --config ENV --test"
                 assert self.newcomer.run(read).count('{"type":"RECORD","stream":"calls"') == 1
             finally:
-                server.send_signal(signal.SIGINT)
+                os.killpg(server.pid, signal.SIGTERM)
 
     def check_look_closer(self, commands: str) -> None:
         self.sandbox.requests.clear()
@@ -278,14 +280,14 @@ class Walk:
             return counts(database)
 
     def bookmarks(self) -> dict[str, str]:
-        """Look a state up where Meltano keeps it."""
+        """Look a state up where Meltano keeps it, that of a full refresh over the one before."""
         with closing(sqlite3.connect(self.clone / ".meltano/meltano.db")) as database:
-            query = "SELECT completed_state FROM state WHERE state_id = ?"
-            (state,) = database.execute(query, (STATE,)).fetchone()
-        return {
-            stream: bookmark["replication_key_value"]
-            for stream, bookmark in json.loads(state)["singer_state"]["bookmarks"].items()
-        }
+            query = "SELECT completed_state, partial_state FROM state WHERE state_id = ?"
+            states = database.execute(query, (STATE,)).fetchone()
+        bookmarks: dict[str, Any] = {}
+        for state in filter(None, states):
+            bookmarks |= json.loads(state).get("singer_state", {}).get("bookmarks", {})
+        return {stream: each["replication_key_value"] for stream, each in bookmarks.items()}
 
     def extractor(self) -> dict[str, Any]:
         """Return tap-tuple as meltano.yml has it."""
