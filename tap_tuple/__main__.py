@@ -1,7 +1,15 @@
-"""Runs the tap with ``python -m tap_tuple``."""
+"""Runs the tap with ``python -m tap_tuple``, and as ``tap-tuple``."""
 
 from __future__ import annotations
 
+from tap_tuple.singer.command import run
 from tap_tuple.tap import TapTuple
 
-TapTuple.cli()
+
+def main() -> None:
+    """Run the tap's command line."""
+    run(TapTuple)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from difflib import get_close_matches
 from fnmatch import fnmatch
@@ -10,6 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import urlsplit
 
+import msgspec
 from singer_sdk import typing as th
 
 from tap_tuple.api.client import TOKENS_PAGE
@@ -18,7 +18,7 @@ from tap_tuple.api.response import MAX_PER_PAGE
 from tap_tuple.timestamps import parse_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from datetime import datetime
 
 SCHEMA: dict[str, Any] = th.PropertiesList(
@@ -127,6 +127,10 @@ def problems(config: Mapping[str, Any], columns: Mapping[str, Collection[str]]) 
         yield "user_agent cannot be sent: set it to printable ASCII characters, or leave it out."
 
 
+BOOLEANS = ("true", "1", "yes", "on", "false", "0", "no", "off")
+"""The words for a boolean in the environment; the SDK takes any other for false."""
+
+
 def environment_problems(schema: Mapping[str, Any], prefix: str) -> Iterator[str]:
     """Yield a line per variable of the environment that the SDK cannot read as its setting."""
     for name, setting in schema["properties"].items():
@@ -135,17 +139,20 @@ def environment_problems(schema: Mapping[str, Any], prefix: str) -> Iterator[str
         types = setting["type"]
         if text is None:
             continue
-        if "integer" in types and not text.strip().lstrip("+-").isdecimal():
+        if "integer" in types and not _can(int, text):
             yield f"{name} is {text!r} (in {variable}): set it to a whole number."
-        if "object" in types and not _is_json_object(text):
+        if "boolean" in types and text.lower() not in BOOLEANS:
+            yield f"{name} is {text!r} (in {variable}): set it to true or false."
+        if "object" in types and not _can(msgspec.json.Decoder(dict).decode, text):
             yield f"{name} (in {variable}) is no JSON object: correct it, or remove the variable."
 
 
-def _is_json_object(text: str) -> bool:
+def _can(read: Callable[[str], object], text: str) -> bool:
     try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
+        read(text)
+    except (ValueError, RecursionError):
         return False
+    return True
 
 
 def _token_problems(token: object) -> Iterator[str]:

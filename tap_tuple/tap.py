@@ -15,10 +15,11 @@ from typing_extensions import override
 
 from tap_tuple.settings import SCHEMA, environment_problems, problems
 from tap_tuple.singer.command import (
+    FROM_ENVIRONMENT,
     OneLineErrorsCommand,
     check_catalog,
-    check_config,
     check_state,
+    load_config,
     refuse,
     stop_on_signals,
 )
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 
 STREAMS = (Calls, CallParticipations)
 
-PRIVATE = re.compile(r"(?i)sk-tuple-[^\s'\",;)\]}]+|[^\s'\"<>(]+@[^\s'\"<>)]+")
+# Bounded, or a long word without an @ would take time by its square.
+PRIVATE = re.compile(r"(?i)sk-tuple-[^\s'\",;)\]}]+|[^\s'\"<>(@]{1,64}@[^\s'\"<>)]{1,255}")
 """What looks like a token or an email; no log line shows it."""
 
 
@@ -91,6 +93,8 @@ class TapTuple(Tap):
             refuse("\n".join(problems(self.config, columns)) or wrong_type)
         if validate_config and (lines := "\n".join(problems(self.config, columns))):
             refuse(lines)
+        # A bookmark that cannot be used is named before anything is written.
+        _ = [getattr(stream, "bookmark", None) for stream in self.streams.values()]
         stop_on_signals(self.logger)
         for name in sorted(self.config.keys() - self.config_jsonschema["properties"].keys()):
             self.logger.warning("Ignoring unknown setting %s.", name)
@@ -100,7 +104,7 @@ class TapTuple(Tap):
         """Load `.env`, and check what the SDK cannot read in one line."""
         try:
             load_dotenv(find_dotenv(usecwd=True))
-        except (OSError, UnicodeDecodeError):
+        except (OSError, ValueError):
             refuse(".env cannot be read: make it readable, and UTF-8 text.")
         schema = deepcopy(cls.config_jsonschema)
         cls.append_builtin_config(schema)
@@ -142,9 +146,13 @@ class TapTuple(Tap):
     def cb_config(
         cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]
     ) -> _ConfigInput:
-        for path in value:
-            check_config(path)
-        return super().cb_config(ctx, param, value)
+        files = [path for path in value if path != FROM_ENVIRONMENT]
+        from_environment = tuple(path for path in value if path not in files)
+        loaded = super().cb_config(ctx, param, from_environment)
+        for path in files:
+            # The SDK would read a file once more, which a pipe cannot be.
+            loaded.config.update(load_config(path))
+        return loaded
 
     @override
     @classmethod

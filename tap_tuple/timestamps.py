@@ -45,7 +45,8 @@ def to_utc(text: str) -> str:
         ValueError: If the text is no timestamp.
     """
     datetime.fromisoformat(text)
-    if text[-1] == "Z" and text[10] == "T" and text[19:20] in _AFTER_SECONDS:
+    is_usual = text[-1] == "Z" and text[10] == "T" and text[7] == "-"
+    if is_usual and text[19:20] in _AFTER_SECONDS:
         return text
     timestamp = parse_timestamp(text)
     _, point, decimals = text.replace(",", ".").partition(".")

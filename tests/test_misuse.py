@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tap_tuple.sandbox import Sandbox
+    from tap_tuple.sandbox.server import Fault
     from tests.conftest import TapCommand
 
     Serve = Callable[..., Sandbox]
@@ -103,9 +104,9 @@ def test_a_redirect_to_what_is_no_url_is_one_line(
     tap: TapCommand, serve: Serve, location: str
 ) -> None:
     sandbox = serve([])
-    sandbox.faults.append(faults.status(302, headers={"Location": location}))
+    sandbox.faults.extend([faults.status(302, headers={"Location": location})] * 10)
 
-    run = tap(config=config_for(sandbox))
+    run = tap(config=config_for(sandbox), time_flies=True)
 
     assert run.returncode == 1
     (error,) = run.errors
@@ -256,6 +257,9 @@ def test_a_token_as_a_name_is_not_quoted(tap: TapCommand, serve: Serve) -> None:
         ("STREAM_MAPS", "[]", "stream_maps (in TAP_TUPLE_STREAM_MAPS) is no JSON object: "),
         ("STREAM_MAP_CONFIG", "x", "stream_map_config (in TAP_TUPLE_STREAM_MAP_CONFIG) is no "),
         ("FLATTENING_MAX_DEPTH", "", "flattening_max_depth is '' (in TAP_TUPLE_FLATTENING_MAX_D"),
+        ("PAGE_SIZE", "+-5", "page_size is '+-5' (in TAP_TUPLE_PAGE_SIZE): set it to a whole"),
+        ("STREAM_MAPS", '{"a": NaN}', "stream_maps (in TAP_TUPLE_STREAM_MAPS) is no JSON object"),
+        ("FLATTENING_ENABLED", "maybe", "flattening_enabled is 'maybe' (in TAP_TUPLE_FLATTENING"),
         ("PAGE_SIZE", "many", "page_size is 'many' (in TAP_TUPLE_PAGE_SIZE): set it to a whole"),
     ],
 )
@@ -267,8 +271,11 @@ def test_a_variable_that_cannot_be_read_is_named(
     assert_one_line(tap("--config=ENV", env=env), beginning)
 
 
-def test_a_dotenv_file_that_is_no_text_is_one_line(tap: TapCommand, tmp_path: Path) -> None:
-    (tmp_path / ".env").write_bytes(b"TAP_TUPLE_API_TOKEN=\xff\xfe")
+@pytest.mark.parametrize("text", [b"TAP_TUPLE_API_TOKEN=\xff\xfe", b"A=\0"])
+def test_a_dotenv_file_that_is_no_text_is_one_line(
+    tap: TapCommand, tmp_path: Path, text: bytes
+) -> None:
+    (tmp_path / ".env").write_bytes(text)
 
     assert_one_line(tap("--config=ENV"), ".env cannot be read: ")
 
@@ -279,6 +286,12 @@ WRONG_FILES = [
     ("--state", "", "--state is not JSON"),
     ("--state", '{"bookmarks": NaN}', "--state is not JSON: it holds NaN."),
     ("--state", '{"calls": "2026-01-01"}', "--state holds no state of a tap"),
+    ("--state", '{"calls": {}}', "--state holds no state of a tap"),
+    ("--state", '{"value": null}', "--state holds no state of a tap"),
+    ("--state", '{"singer_state": "x"}', "--state holds no state of a tap"),
+    ("--state", "[" * 100_000, "--state is not JSON"),
+    ("--config", '{"page_size": ' + "1" * 5000 + "}", "is not JSON"),
+    ("--catalog", '{"streams": ' + "[" * 100_000, "--catalog is not JSON"),
     ("--state", '{"value": {"calls": "2026-01-01"}}', "--state holds no state of a tap"),
     ("--catalog", '{"streams": 3}', "holds no Singer catalog"),
     ("--catalog", json.dumps({"streams": [STREAM | {"schema": {}}]}), "holds no Singer catalog"),
@@ -387,3 +400,122 @@ def test_a_timestamp_without_seconds_is_one(tap: TapCommand, serve: Serve) -> No
     run = tap(config=config_for(serve(calls), start_date="2026-01-01T00:00Z"))
 
     assert run.records("calls")[0]["ended_at"] == "2026-03-02T09:01:00Z"
+
+
+# What a hostile server, or an unlucky operator, came up with
+
+
+HOSTILE: dict[str, Fault] = {
+    "a date beyond all": faults.status(
+        429, headers={"Retry-After": "Mon, 01 Jan 99999999999 00:00:00 GMT"}
+    ),
+    "a deep body": faults.body(b"[" * 100_000 + b"]" * 100_000),
+    "a deep new field": faults.edited(
+        lambda calls: [calls[0] | {"x": json.loads("[" * 900 + "]" * 900)}]
+    ),
+}
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_a_hostile_answer_is_asked_for_again(tap: TapCommand, serve: Serve, hostile: str) -> None:
+    sandbox = serve(make_calls(30))
+    sandbox.faults.extend([None, HOSTILE[hostile]])
+
+    run = tap(config=config_for(sandbox, page_size=10), time_flies=True)
+
+    assert run.returncode == 0
+    assert set(run.ids("calls")) == set(range(1, 31))
+
+
+def test_a_count_beyond_all_is_none(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve(make_calls(30), every_answer=faults.with_headers(X_Total_Count="9" * 5000))
+
+    run = tap(config=config_for(sandbox, page_size=10), time_flies=True)
+
+    assert run.returncode == 0
+    assert run.ids("calls") == list(range(1, 31))
+
+
+@pytest.mark.parametrize(
+    "location", ["https://canary%40lumen.example/", f"https://{'a' * 60_000}/"]
+)
+def test_a_host_is_named_in_plain_words_alone(tap: TapCommand, serve: Serve, location: str) -> None:
+    sandbox = serve([])
+    sandbox.faults.append(faults.status(302, headers={"Location": location}))
+    began = time.monotonic()
+
+    run = tap(config=config_for(sandbox))
+
+    assert "redirects to another host (status 302)" in run.errors[0]
+    assert "canary" not in run.stderr
+    assert time.monotonic() - began < 10
+
+
+def test_a_token_of_another_form_is_not_quoted_either(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve([])
+    sandbox.faults.append(faults.status(422, b'{"error": "Bearer canary123 is wrong"}'))
+
+    run = tap(config=config_for(sandbox) | {"api_token": "canary123"}, env=DEBUG)
+
+    assert "canary123" not in run.stderr
+    assert "[redacted]" in run.errors[0]
+
+
+@pytest.mark.parametrize("level", ["nonsense", "5x"])
+def test_a_log_that_cannot_be_set_up_is_one_line(tap: TapCommand, level: str) -> None:
+    command = tap.command("--version")
+
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        env=clean_environment() | {"LOGLEVEL": level},
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        "The log cannot be set up (ValueError): check LOGLEVEL and SINGER_SDK_LOG_CONFIG.\n"
+    )
+
+
+def test_a_configuration_may_come_through_a_pipe(tap: TapCommand, serve: Serve) -> None:
+    config = json.dumps(config_for(serve(make_calls(3))))
+
+    done = subprocess.run(
+        [*tap.command(), "--config", "/dev/stdin"],
+        input=config,
+        capture_output=True,
+        env=clean_environment(),
+        text=True,
+        check=False,
+    )
+
+    assert Run(done.returncode, done.stdout, done.stderr).ids("calls") == [1, 2, 3]
+
+
+def test_a_bookmark_that_is_none_is_named_before_anything_is_written(tap: TapCommand) -> None:
+    run = tap(config={"api_token": TOKEN}, state=state_of("yesterday", None))
+
+    assert_one_line(run, "The state has no timestamp in ")
+    assert run.stdout == ""
+
+
+@pytest.mark.parametrize("field", ["id", "duration_seconds"])
+def test_a_number_that_no_column_holds_is_named(tap: TapCommand, serve: Serve, field: str) -> None:
+    calls = make_calls(1)
+    calls[0][field] = 2**63
+
+    run = tap(config=config_for(serve(calls)))
+
+    assert_one_line(run, "Tuple's answer is not as documented: Expected `int` <= ")
+    assert run.count("RECORD") == 0
+
+
+def test_a_week_date_is_converted(tap: TapCommand, serve: Serve) -> None:
+    calls = make_calls(1)
+    calls[0]["ended_at"] = "2026-W10-1T09:00:00Z"
+
+    run = tap(config=config_for(serve(calls)))
+
+    assert run.records("calls")[0]["ended_at"] == "2026-03-02T09:00:00Z"

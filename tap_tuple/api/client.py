@@ -18,6 +18,7 @@ from singer_sdk.authenticators import BearerTokenAuthenticator
 from singer_sdk.exceptions import FatalAPIError, RetriableAPIError
 from singer_sdk.streams import RESTStream
 from typing_extensions import override
+from urllib3.exceptions import HTTPError
 
 from tap_tuple.api.network import ends_within, is_loopback
 from tap_tuple.api.rate_limit import RateLimiter
@@ -64,7 +65,7 @@ MAX_RETRY_AFTER_SECONDS = 300
 TOKENS_PAGE = "https://production.tuple.app/team_management/api_tokens"
 """Where team owners and managers create tokens."""
 
-RETRIED = (RetriableAPIError, requests.RequestException, ConnectionError, TimeoutError)
+RETRIED = (RetriableAPIError, requests.RequestException, HTTPError, OSError, ValueError)
 """Failures worth another try: the server's own, and the network's."""
 
 PLAIN_WORDS = re.compile(r"[\w ,.:;()-]{1,200}", re.ASCII)
@@ -157,7 +158,8 @@ class TupleStream(RESTStream[ParseResult]):
             msg = f"Tuple answered with status {status}"
             raise RetriableAPIError(msg, response)
         else:
-            raise FatalAPIError(self.response_error_message(response))
+            message = self.response_error_message(response)
+            raise FatalAPIError(message.replace(self.config["api_token"], "[redacted]"))
 
     def _calls_in(self, response: requests.Response) -> list[Call]:
         calls = self.response_decoder.decode(response.content)
@@ -196,6 +198,7 @@ class TupleStream(RESTStream[ParseResult]):
                 )
             case status if status < HTTPStatus.BAD_REQUEST:
                 host = urlsplit(response.headers.get("Location", "")).hostname or "the same host"
+                host = host if PLAIN_WORDS.fullmatch(host) else "another host"
                 return (
                     f"{self.url_base} redirects to {host} (status {status}), and the token is not "
                     "sent there: if you trust that host, set api_url to it."
@@ -229,7 +232,7 @@ class TupleStream(RESTStream[ParseResult]):
             requests_before = self.rate_limiter.requests
             try:
                 return send(prepared_request, context)
-            except (*RETRIED, ValueError) as error:
+            except RETRIED as error:
                 tries = self.rate_limiter.requests - requests_before
                 msg = f"No answer from {self.url_base} after {tries} tries: {_reason(error)}."
                 raise FatalAPIError(msg) from error
@@ -263,7 +266,7 @@ class TupleStream(RESTStream[ParseResult]):
 
 def _is_final(error: Exception) -> bool:
     """Tell failures that no retry mends, or that the rate limit's own patience takes on."""
-    return isinstance(error, RateLimitedError | requests.exceptions.SSLError | ValueError)
+    return isinstance(error, RateLimitedError | requests.exceptions.SSLError)
 
 
 def _retry_after_seconds(response: requests.Response | None) -> float:
@@ -280,7 +283,7 @@ def _retry_after_seconds(response: requests.Response | None) -> float:
 def _http_date(text: str) -> datetime | None:
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 

@@ -134,6 +134,8 @@ class CallPages(HeaderLinkPaginator):
         """Go by the link, and by the count if it can be right; if that contradicts, ask again."""
         count = total_count(response)
         self.missing = None if count is None or count < len(self._seen) else count - len(self._seen)
-        may_repeat = self.missing and self._fruitless_responses < MAX_REPEATS
+        # A reading that lacks calls which were there before may have been cut.
+        is_short = self.missing or len(self._seen) < len(self._known)
+        may_repeat = is_short and self._fruitless_responses < MAX_REPEATS
         is_linked = super().get_next_url(response) is not None
         return not is_linked and (self.missing == 0 or not (brought_more or may_repeat))

@@ -18,6 +18,9 @@ WINDOW_SECONDS = 60.0
 MARGIN_SECONDS = 0.25
 """Kept free at the end of a window, for a server whose clock is coarse."""
 
+MAX_REMEMBERED = 10_000
+"""Requests of a minute that are kept in mind: more cannot be made."""
+
 PROGRESS_INTERVAL_SECONDS = 10.0
 """The least time between two lines of progress, and before the first."""
 
@@ -35,7 +38,7 @@ class RateLimiter:
         """Requests made so far, retries counted."""
         self._limit = requests_per_minute
         self._logger = logger
-        self._responded_at: deque[float] = deque(maxlen=requests_per_minute)
+        self._responded_at: deque[float] = deque(maxlen=min(requests_per_minute, MAX_REMEMBERED))
         self._began_at = self._reported_at = time.monotonic()
 
     @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from singer_sdk.exceptions import FatalSyncError
@@ -22,8 +22,18 @@ if TYPE_CHECKING:
 MAX_PER_PAGE = 1000
 """Calls that the API responds with at most."""
 
+MAX_COUNT_DIGITS = 12
+"""A longer X-Total-Count counts no calls."""
+
+MAX_NEW_FIELDS = 10
+"""Warned of at most."""
+
 TOLERANCE = timedelta(seconds=1)
 """How far a call may lie outside of what was asked for: the API may round its times."""
+
+
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 
 
 class User(msgspec.Struct, gc=False):
@@ -35,7 +45,7 @@ class User(msgspec.Struct, gc=False):
 class Participation(msgspec.Struct, gc=False):
     """One stay of one person in a call; somebody who rejoins has several."""
 
-    id: int
+    id: Int64
     joined_at: str | None = None
     left_at: str | None = None
     user: User | None = None
@@ -44,10 +54,10 @@ class Participation(msgspec.Struct, gc=False):
 class Call(msgspec.Struct, gc=False):
     """A completed call, as the API's page shows it (``GET /api/v2/call_usage``)."""
 
-    id: int
+    id: Int64
     ended_at: str
     started_at: str | None = None
-    duration_seconds: int | None = None
+    duration_seconds: Int32 | None = None
     call_participations: list[Participation] | None = None
 
     @property
@@ -83,13 +93,14 @@ class ResponseDecoder:
         """
         try:
             calls = self._decoder.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise UnexpectedResponseError(_locate(error, _objects_in(body))) from None
         for call in calls:
             _to_utc(call)
         if calls and not self._fields_are_known:
             self._fields_are_known = True
-            for field in sorted(set(_new_fields(msgspec.json.decode(body), Call, "call"))):
+            fields = sorted(set(_new_fields(msgspec.json.decode(body), Call, "call")))
+            for field in fields[:MAX_NEW_FIELDS]:
                 self._logger.warning(
                     "Tuple's API has a new field, %r, which this version of tap-tuple leaves out. "
                     "Look for a newer version.",
@@ -117,7 +128,7 @@ def check_order(calls: list[Call], since: datetime, until: datetime) -> None:
 def total_count(response: requests.Response) -> int | None:
     """Read X-Total-Count, the calls that match the query; None without a number."""
     text = response.headers.get("X-Total-Count", "")
-    return int(text) if text.isdecimal() else None
+    return int(text) if text.isdecimal() and len(text) <= MAX_COUNT_DIGITS else None
 
 
 def _to_utc(call: Call) -> None:
@@ -142,7 +153,7 @@ def _to_utc(call: Call) -> None:
 def _objects_in(body: bytes) -> list[dict[str, Any]]:
     try:
         objects = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         msg = "no JSON"
         raise UnusableResponseError(msg) from error
     if not isinstance(objects, list) or not all(isinstance(each, dict) for each in objects):
@@ -171,6 +182,6 @@ def _new_fields(value: Any, shape: type[msgspec.Struct], name: str) -> Iterator[
         for field, inner in item.items() if isinstance(item, dict) else ():
             if field not in shape.__struct_fields__:
                 # A name that is none may be a value, such as an email.
-                yield f"{name}.{field if field.isidentifier() else '...'}"
+                yield f"{name}.{field if field.isidentifier() else '...':.40}"
             elif field in _NESTED:
                 yield from _new_fields(inner, _NESTED[field], field)

@@ -15,7 +15,7 @@ import click
 import msgspec
 from singer_sdk import mapper
 from singer_sdk.exceptions import ConfigurationError, SingerSDKError
-from singer_sdk.plugin_base import SingerCommand
+from singer_sdk.plugin_base import PluginBase, SingerCommand
 from typing_extensions import override
 
 from tap_tuple.singer.logs import guard_logs
@@ -95,26 +95,34 @@ def stop_on_signals(logger: logging.Logger) -> None:
             signal.signal(number, stop)
 
 
-def check_config(path: str) -> None:
-    """Refuse a configuration file that is not there, or holds no JSON object."""
-    if path == FROM_ENVIRONMENT:
-        return
+def run(plugin: type[PluginBase]) -> None:
+    """Run a plugin's command line, which sets the log up first."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        refuse(f"--config {path} cannot be read: {reason}.")
-    _load_object(text, f"--config {path}")
+        command = plugin.cli
+    except Exception as error:  # noqa: BLE001 - whatever a user's log configuration raises
+        kind = type(error).__name__
+        sys.exit(f"The log cannot be set up ({kind}): check LOGLEVEL and SINGER_SDK_LOG_CONFIG.")
+    command()
+
+
+def load_config(path: str) -> dict[str, Any]:
+    """Load a configuration file; refuse one that is not there, or holds no JSON object."""
+    try:
+        file = Path(path).open(encoding="utf-8")  # noqa: SIM115 - the next function closes it
+    except OSError as error:
+        refuse(f"--config {path} cannot be read: {error.strerror}.")
+    return _load_object(file, f"--config {path}")
 
 
 def check_state(file: IO[str] | None) -> IO[str] | None:
     """Take the state out of a STATE message, or Meltano's form; refuse what is no tap's state."""
     if file is None:
         return None
-    state = _load_object(file.read(), "--state")
+    state: Any = _load_object(file, "--state")
     for wrapping in ("value", "singer_state"):
-        state = state.get(wrapping, state)
-    bookmarks = state.get("bookmarks") if state else {}
+        state = state.get(wrapping, state) if isinstance(state, dict) else None
+    is_state = isinstance(state, dict) and (not state or "bookmarks" in state)
+    bookmarks = state.get("bookmarks", {}) if is_state else None
     if not isinstance(bookmarks, dict) or not all(isinstance(x, dict) for x in bookmarks.values()):
         refuse("--state holds no state of a tap: it needs 'bookmarks', an object per stream.")
     return io.StringIO(json.dumps(state))
@@ -124,13 +132,12 @@ def check_catalog(file: IO[str] | None) -> IO[str] | None:
     """Refuse a file that holds no Singer catalog, and return another to be read again."""
     if file is None:
         return None
-    text = file.read()
-    _load_object(text, "--catalog")
+    catalog = _load_object(file, "--catalog")
     try:
-        msgspec.json.decode(text, type=_Catalog)
+        msgspec.convert(catalog, _Catalog)
     except msgspec.ValidationError as error:
         refuse(f"--catalog holds no Singer catalog: {error}. Make one with --discover.")
-    return io.StringIO(text)
+    return io.StringIO(json.dumps(catalog))
 
 
 class _Schema(msgspec.Struct):
@@ -152,12 +159,18 @@ class _Catalog(msgspec.Struct):
     streams: list[_Stream]
 
 
-def _load_object(text: str, name: str) -> dict[str, Any]:
+def _load_object(file: IO[str], name: str) -> dict[str, Any]:
     try:
-        value = json.loads(
-            text, parse_constant=lambda found: refuse(f"{name} is not JSON: it holds {found}.")
-        )
-    except json.JSONDecodeError as error:
+        with file:
+            value = json.loads(
+                file.read(),
+                parse_constant=lambda found: refuse(f"{name} is not JSON: it holds {found}."),
+            )
+    except OSError as error:
+        refuse(f"{name} cannot be read: {error.strerror}.")
+    except UnicodeDecodeError:
+        refuse(f"{name} cannot be read: it is not UTF-8 text.")
+    except (ValueError, RecursionError) as error:
         refuse(f"{name} is not JSON: {error}.")
     return value if isinstance(value, dict) else refuse(f"{name} is not a JSON object.")
 

@@ -30,7 +30,7 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
 
     The SDK's writers flush for each record; where ``PYTHONUNBUFFERED`` is set, the file under
     them may take a part of a line. This one hands a pipe no more than it takes in one piece, so
-    that a run leaves whole lines however it is killed.
+    that a run leaves whole lines, up to 4 kB each, however it is killed.
     """
 
     def __init__(self) -> None:
