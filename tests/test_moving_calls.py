@@ -338,3 +338,22 @@ def test_the_rest_of_a_page_that_came_short_is_read(
     run = tap(config=config_for(sandbox, page_size=10))
 
     assert sorted(run.ids("calls")) == list(range(1, 31))
+
+
+def test_pages_that_shrink_below_the_overlap_do_not_end_a_run_in_silence(
+    tap: TapCommand, serve: Serve
+) -> None:
+    """Neither header tells that the answers were cut."""
+    quarters = [make_call(number, ended_at=minute(number / 240)) for number in range(1, 41)]
+
+    def shrink(number: int) -> None:
+        if number > 2:
+            sandbox.max_per_page = 3
+
+    sandbox = serve(
+        quarters, on_request=shrink, every_answer=faults.without_headers("Link", "X-Total-Count")
+    )
+
+    run = tap(config=config_for(sandbox, page_size=10))
+
+    assert set(run.ids("calls")) == set(range(1, 41)) or run.returncode == 1

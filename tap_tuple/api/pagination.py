@@ -45,9 +45,8 @@ class CallPages(HeaderLinkPaginator):
         """Calls that X-Total-Count promises beyond those that came; None if it cannot be right."""
         self.read_until: str | None = None
         """All calls that ended before it are handed out: how far a bookmark may move."""
-        self._page_size, self._limit = page_size, limit
+        self._page_size, self._limit, self._has_more = page_size, limit, True
         self._longest_page, self._on_page_1, self._fruitless_responses = 1, 0, 0
-        self._has_more = True
         self._ask(since, page_size, {})
 
     def _ask(self, since: datetime, per_page: int, known: dict[int, Call]) -> None:
@@ -105,8 +104,8 @@ class CallPages(HeaderLinkPaginator):
             self.read_until = calls[-1].ended_at
         if not is_read:
             # What is not seen of these pages, however many calls each brought.
-            following = len(self._seen) // page_length + 1
-            self._page = following if is_growing else self._page % (following + 1) + 1
+            pages = len(self._seen) // page_length + 1
+            self._page = max(pages, self._page + 1) if is_growing else self._page % (pages + 1) + 1
         elif is_certain:
             self._has_more = not is_end
             self._ask(since, per_page, overlap)
@@ -131,10 +130,9 @@ class CallPages(HeaderLinkPaginator):
         return f"?{urlencode(query)}#{self.count}"
 
     def _is_end(self, response: requests.Response, *, brought_more: object) -> bool:
-        """Go by the link, and by the count if it can be right; if that contradicts, ask again."""
+        """Go by the link, and by the count if it can be right; if calls lack, ask a few times."""
         count = total_count(response)
         self.missing = None if count is None or count < len(self._seen) else count - len(self._seen)
-        # A reading that lacks calls which were there before may have been cut.
         is_short = self.missing or len(self._seen) < len(self._known)
         may_repeat = is_short and self._fruitless_responses < MAX_REPEATS
         is_linked = super().get_next_url(response) is not None

@@ -138,7 +138,7 @@ class Sandbox:
         self._source = source
         self._clock = clock
         self._requests_per_minute = requests_per_minute
-        self._max_per_page = max_per_page
+        self.max_per_page = max_per_page
         self._on_request = on_request
         self._on_count = on_count
         self._every_answer = every_answer
@@ -209,7 +209,7 @@ class Sandbox:
             since = _instant(query, "since")
             until = _instant(query, "until") if "until" in query else self._clock()
             page = _count(query, "page", default=1)
-            per_page = min(_count(query, "per_page", default=DEFAULT_PER_PAGE), self._max_per_page)
+            per_page = min(_count(query, "per_page", default=DEFAULT_PER_PAGE), self.max_per_page)
         except ValueError as error:
             return _error(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
         total = len(self._matching(since, until))
