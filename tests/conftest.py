@@ -216,12 +216,12 @@ class TapCommand:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment without settings that a developer may have in it."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("TAP_TUPLE", "TARGET_", "MELTANO_", "LOGLEVEL"))
-    }
+    """Return the environment without settings that a developer may have in it.
+
+    Without bytecode, Meltano and the loaders would take twice as long to start.
+    """
+    own = ("TAP_TUPLE", "TARGET_", "MELTANO_", "LOGLEVEL", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(own)}
 
 
 @pytest.fixture(scope="session")

@@ -34,8 +34,6 @@ class MeltanoProject:
             "MELTANO_DATABASE_URI": f"sqlite:///{folder / 'meltano.db'}",
             "NO_COLOR": "1",
         }
-        # Without bytecode it takes twice as long to start.
-        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
 
     @classmethod
     def copy_of_this_project(cls, folder: Path, *, system: Path) -> MeltanoProject:
