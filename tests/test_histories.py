@@ -320,7 +320,7 @@ def test_the_union_of_what_was_kept_is_the_source(histories_wanted: tuple[int, i
         suppress_health_check=list(HealthCheck),
         print_blob=False,
     )
-    @given(st.sampled_from(sorted(PRECISIONS)), st.lists(plays, min_size=1, max_size=4))
+    @given(st.sampled_from(sorted(PRECISIONS)), st.lists(plays, min_size=1, max_size=3))
     def history(precision: str, script: list[Play]) -> None:
         source, target = Source(precision), Target()
         for number, each in enumerate(script):
