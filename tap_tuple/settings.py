@@ -228,10 +228,8 @@ def _url_problems(url: object) -> Iterator[str]:
         not port_is_valid
         or not parts.hostname
         or parts.scheme not in {"http", "https"}
-        or parts.query
-        or parts.fragment
         or not _is_header_text(url)
-        # The SDK would fill a setting in for a name in braces.
+        # No query or fragment; and the SDK would fill a setting in for a name in braces.
         or not set(" {}?#").isdisjoint(str(url))
     ):
         yield f"api_url is {url!r}: set it to an address such as https://production.tuple.app."

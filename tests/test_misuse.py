@@ -211,6 +211,15 @@ def test_proxies_are_used_for_other_hosts_and_see_no_token(tap: TapCommand) -> N
     assert len(proxy.received) == through_proxy > 0
 
 
+def test_certificates_that_are_not_there_are_named_at_once(tap: TapCommand) -> None:
+    config = {"api_url": "https://tuple.invalid", "api_token": TOKEN}
+
+    run = tap("--test", config=config, env={"REQUESTS_CA_BUNDLE": "/nowhere.pem"})
+
+    assert_one_line(run, "Could not find a suitable TLS CA certificate bundle, invalid path: /now")
+    assert "Trying again" not in run.stderr
+
+
 # The token in a wrong place
 
 

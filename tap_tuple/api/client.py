@@ -65,7 +65,14 @@ MAX_RETRY_AFTER_SECONDS = 300
 TOKENS_PAGE = "https://production.tuple.app/team_management/api_tokens"
 """Where team owners and managers create tokens."""
 
-RETRIED = (RetriableAPIError, requests.RequestException, HTTPError, OSError, ValueError)
+RETRIED = (
+    RetriableAPIError,
+    requests.RequestException,
+    HTTPError,
+    ConnectionError,
+    TimeoutError,
+    ValueError,
+)
 """Failures worth another try: the server's own, and the network's."""
 
 PLAIN_WORDS = re.compile(r"[\w ,.:;()-]{1,200}", re.ASCII)

@@ -9,10 +9,10 @@ from `PagewiseChild`. Both say in `rows_of` which rows an item makes.
 
 These members of the SDK are private, and there is no public hook in their place:
 
-- `Stream._write_record_message`: asks of each column of each row whether it is selected, and
-  copies the row, which costs as much as all the rest; rows that nothing changes go straight out.
+- `Stream._write_record_message`: checks each column of each row for selection and copies the row,
+  half the time of a run; rows that nothing changes go straight out.
 - `Stream._increment_stream_state`, `Stream._write_starting_replication_value`: move bookmarks per
-  record, compare timestamps as text, and take any step back, as a lookback makes, for an error.
+  record, compare timestamps as text, and raise on a step back, which every lookback makes.
 - `Stream._tap`: the way from a stream to the tap's message writer.
 """
 
