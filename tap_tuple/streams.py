@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 from singer_sdk import typing as th
 from singer_sdk.exceptions import FatalAPIError
+from singer_sdk.mapper import RemoveRecordTransform
 from typing_extensions import override
 
 from tap_tuple.api.client import TupleStream
@@ -104,7 +105,6 @@ class Calls(PagewiseParent, TupleStream):
     @override
     def get_records(self, context: Context | None) -> Iterable[Record]:
         """Yield a row per call of the run's window."""
-        self.start()
         bookmarks = [stream.bookmark for stream in self.selected_streams]
         now = datetime.fromtimestamp(self._tap.initialized_at / 1000, UTC)
         self.window = window_of_run(self.config, bookmarks, now)
@@ -125,24 +125,24 @@ class Calls(PagewiseParent, TupleStream):
                     "start_date is after the bookmark of %s: calls in between are not read.",
                     stream.name,
                 )
-        if self.window.since >= self.window.until:
-            self.logger.info("Nothing to read from %s.", self.window)
-            return
-        self.logger.info("Reading calls that ended from %s.", self.window)
-        if self.drops_everything and self.child_streams:
+        if isinstance(self.stream_maps[0], RemoveRecordTransform) and self.child_streams:
             self.logger.warning(
                 "A stream map drops calls, and all participations with them. To leave out the "
                 "stream alone, deselect it."
             )
-        try:
-            with self.measured():
+        with self.children_open():
+            if self.window.since >= self.window.until:
+                self.logger.info("Nothing to read from %s.", self.window)
+                return
+            self.logger.info("Reading calls that ended from %s.", self.window)
+            try:
                 yield from super().get_records(context)
-        except (FatalAPIError, UnexpectedResponseError) as error:
-            if not self.pages.read:
-                raise
-            read = _counted(self.pages.read, "call")
-            msg = f"{error} {read} read; the next run goes on from there."
-            raise type(error)(msg) from error
+            except (FatalAPIError, UnexpectedResponseError) as error:
+                if not self.pages.read:
+                    raise
+                read = _counted(self.pages.read, "call")
+                msg = f"{error} {read} read; the next run goes on from there."
+                raise type(error)(msg) from error
         if self.pages.missing and limit is None:
             self.logger.warning(
                 "Tuple promised %d calls and sent %d. The next run asks for the rest.",

@@ -1,11 +1,11 @@
-"""A parent stream that hands its child a page at a time, and a bookmark per stream, moved per page.
+"""A parent stream that writes its children's rows a page at a time, and a bookmark per stream.
 
 The SDK starts a sync of a child for each record of its parent, each with messages and log lines of
-its own, and moves bookmarks per record. Here a page of the parent's items is one context of the
-child. Within a page, the child's rows are written first, then the parent's, then the bookmarks.
+its own, and moves bookmarks per record. Here the parent alone is synced. Of each page, the
+children's rows are written first, then the parent's; then the bookmarks move, and never back.
 
-A parent derives from `PagewiseParent`, calls `start` and yields from `write_page`; a child derives
-from `PagewiseChild`. Both say in `rows_of` which rows an item makes.
+A parent derives from `PagewiseParent`, and its `get_records` yields from `write_page`, while
+`children_open`; a child derives from `PagewiseChild`. `rows_of` says which rows an item makes.
 
 These members of the SDK are private, and there is no public hook in their place:
 
@@ -13,22 +13,20 @@ These members of the SDK are private, and there is no public hook in their place
   half the time of a run; rows that nothing changes go straight out.
 - `Stream._increment_stream_state`, `Stream._write_starting_replication_value`: move bookmarks per
   record, compare timestamps as text, and raise on a step back, which every lookback makes.
+- `Stream._write_schema_message`: of a child, which is never synced.
 - `Stream._tap`: the way from a stream to the tap's message writer.
 """
 
 from __future__ import annotations
 
 import logging
-import math
-import time
-from contextlib import contextmanager
-from functools import cached_property, partial
-from itertools import islice
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from singer_sdk import Stream, metrics
+from singer_sdk import Stream
 from singer_sdk.helpers.conform import TypeConformanceLevel
-from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
+from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib import StateMessage
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
@@ -40,13 +38,10 @@ from tap_tuple.timestamps import parse_timestamp
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
-    from types import TracebackType
 
     from singer_sdk.helpers.types import Context, Record
+    from singer_sdk.metrics import Counter
     from singer_sdk.singerlib import Catalog
-
-PAGE = "page"
-"""The key of a child's context that holds a page of items."""
 
 KEY, VALUE = "replication_key", "replication_key_value"
 """The keys of a bookmark in the state."""
@@ -64,8 +59,6 @@ class PagewiseStream(Stream):
     # One bookmark per stream, whatever partitions a state of another tap has.
     partitions = None
     is_sorted = True
-
-    _page: Sequence[Any] = ()
 
     def rows_of(self, item: Any) -> Iterable[Record]:  # noqa: ANN401
         """Return the rows that an item of a page makes."""
@@ -139,20 +132,8 @@ class PagewiseStream(Stream):
 
     @override
     def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:
-        """Log per-sync messages at DEBUG: a child has a sync per page."""
+        """Log what the SDK says of a sync at DEBUG: the tap says it with more."""
         super().log(message, *args, level=min(level, logging.DEBUG), **kwargs)
-
-    @override
-    def get_record_counter(
-        self, *, endpoint: str | None = None, log_interval: float = math.inf
-    ) -> metrics.Counter:
-        """Return a counter per sync that reports nothing: `PagewiseParent` reports the run."""
-        return _SilentCounter(metrics.Metric.RECORD_COUNT, log_interval=log_interval)
-
-    @override
-    def get_sync_timer(self) -> metrics.Timer:
-        """Return a timer per sync that reports nothing: `PagewiseParent` reports the run."""
-        return _SilentTimer(metrics.Metric.SYNC_DURATION)
 
     @override
     def _write_record_message(self, record: Record) -> None:
@@ -181,6 +162,31 @@ class PagewiseStream(Stream):
         """Keep the state to the bookmark itself."""
 
 
+class PagewiseChild(PagewiseStream):
+    """A stream whose rows are made of the items of its parent's pages."""
+
+    _counter: Counter
+
+    @contextmanager
+    def open(self) -> Generator[None]:
+        """Write the SCHEMA, so that a target makes the table even if no row comes, and measure."""
+        self._write_schema_message()
+        with self.get_record_counter() as self._counter, self.get_sync_timer():
+            yield
+
+    def write_rows(self, items: Iterable[Any]) -> None:
+        """Write the rows that the items make."""
+        rows = [row for item in items for row in self.rows_of(item)][: self.ABORT_AT_RECORD_COUNT]
+        for row in rows:
+            self._write_record_message(row)
+        self._counter.increment(len(rows))
+
+    @override
+    def get_records(self, context: Context | None) -> Iterable[Record]:
+        """Return no records: the parent writes them."""
+        return ()
+
+
 class PagewiseParent(PagewiseStream):
     """A stream that hands its children a page of its items at a time."""
 
@@ -190,20 +196,29 @@ class PagewiseParent(PagewiseStream):
         streams = (self, *self.child_streams)
         return [each for each in streams if isinstance(each, PagewiseStream) and each.selected]
 
-    @property
-    def drops_everything(self) -> bool:
-        """Whether a stream map drops this stream, and with it its children's rows."""
-        return isinstance(self.stream_maps[0], RemoveRecordTransform)
+    @cached_property
+    def _children(self) -> list[PagewiseChild]:
+        return [each for each in self.selected_streams if isinstance(each, PagewiseChild)]
 
-    def start(self) -> None:
-        """Write the children's SCHEMA: a target makes its table even if no row comes."""
-        for child in self.child_streams:
-            if child.selected:
-                child.sync({PAGE: ()})
+    @contextmanager
+    def children_open(self) -> Generator[None]:
+        """Begin and end the children that are selected."""
+        with ExitStack() as stack:
+            for child in self._children:
+                stack.enter_context(child.open())
+            yield
 
     def write_page(self, page: Sequence[Any], read_until: str | None) -> Iterator[Record]:
-        """Yield the rows of a page; when they are written, move the bookmarks to `read_until`."""
-        self._page = page
+        """Write the children's rows of a page, yield its own, and move bookmarks to `read_until`.
+
+        An item whose rows a stream map drops takes its children's rows with it, as in the SDK.
+        """
+        is_kept = self.stream_maps[0].get_filter_result
+        items = page
+        if not self._writes_rows_as_they_are:
+            items = [item for item in page if any(map(is_kept, self.rows_of(item)))]
+        for child in self._children:
+            child.write_rows(items)
         for item in page:
             yield from self.rows_of(item)
         has_moved = [each.advance_bookmark(read_until) for each in self.selected_streams]
@@ -215,72 +230,5 @@ class PagewiseParent(PagewiseStream):
 
     @override
     def generate_child_contexts(self, record: Record, context: Context | None) -> Iterable[Context]:
-        """Hand out a page at once, with its first row that no stream map drops.
-
-        The SDK lets a row that a stream map drops take its children with it, and asks only of
-        the row that yields the context; here that is asked of each item.
-        """
-        is_kept = self.stream_maps[0].get_filter_result
-        if self._page and is_kept(record):
-            page, self._page = self._page, ()
-            if not self._writes_rows_as_they_are:
-                page = [item for item in page if any(map(is_kept, self.rows_of(item)))]
-            yield {PAGE: page}
-
-    @contextmanager
-    def measured(self) -> Generator[None]:
-        """Report two metrics per stream for the whole run, when it ends and if it fails."""
-        began = time.monotonic()
-        status = metrics.Status.FAILED
-        try:
-            yield
-            status = metrics.Status.SUCCEEDED
-        finally:
-            seconds = time.monotonic() - began
-            log = partial(metrics.log, metrics.get_metrics_logger())
-            for stream in self.selected_streams:
-                tags: dict[str, Any] = {"stream": stream.name, "status": status.value}
-                rows = stream.rows_written
-                log(metrics.Point("counter", metrics.Metric.RECORD_COUNT, rows, tags))
-                log(metrics.Point("timer", metrics.Metric.SYNC_DURATION, seconds, tags))
-
-
-class PagewiseChild(PagewiseStream):
-    """A stream whose rows are made of the items of its parent's pages."""
-
-    @override
-    def preprocess_context(self, context: Context) -> Context:
-        """Take the page out of the context, which the SDK logs and keeps bookmarks for."""
-        self._page = context[PAGE]
-        return {}
-
-    @override
-    def get_records(self, context: Context | None) -> Iterable[Record]:
-        rows = (row for item in self._page for row in self.rows_of(item))
-        return islice(rows, self.ABORT_AT_RECORD_COUNT)
-
-    @override
-    def generate_child_contexts(self, record: Record, context: Context | None) -> Iterable[Context]:
-        """Return no contexts: this stream has no children."""
+        """Return no contexts: `write_page` writes the children's rows."""
         return ()
-
-
-class _SilentCounter(metrics.Counter):
-    @override
-    def increment(self, value: int = 1) -> None:
-        pass
-
-    @override
-    def exit(self) -> None:
-        pass
-
-
-class _SilentTimer(metrics.Timer):
-    @override
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
-        pass

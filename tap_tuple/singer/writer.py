@@ -1,4 +1,4 @@
-"""Singer messages go to standard output in whole lines, and a SCHEMA once."""
+"""Singer messages go to standard output in whole lines."""
 
 from __future__ import annotations
 
@@ -37,7 +37,6 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
         """Start with an empty buffer."""
         self._lines: list[bytes] = []
         self._length = 0
-        self._schemas: dict[str, SchemaMessage] = {}
         self.rows: Counter[str] = Counter()
         """RECORD messages so far, by the stream that they name."""
 
@@ -47,18 +46,10 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
 
     @override
     def write_message(self, message: Message) -> None:
-        """Write a message; a SCHEMA that says nothing new is left out.
-
-        A child stream writes its SCHEMA once per page, and some loaders drop rows on that.
-        """
-        if isinstance(message, SchemaMessage):
+        if isinstance(message, SchemaMessage) and (keys := message.bookmark_properties):
             # A stream map may have taken the column of the bookmark away.
             columns = message.schema["properties"]
-            if keys := message.bookmark_properties:
-                message.bookmark_properties = type(keys)(key for key in keys if key in columns)
-            if self._schemas.get(message.stream) == message:
-                return
-            self._schemas[message.stream] = message
+            message.bookmark_properties = type(keys)(key for key in keys if key in columns)
         self._append(self.format_message(message))
         if isinstance(message, RecordMessage):
             self.rows[message.stream] += 1
