@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """Earlier than any call: where a run begins that is to read all history."""
 
 _MILLISECOND_IN_MICROSECONDS = 1000
-_AFTER_SECONDS = {".", "Z"}
+_USUAL = {"-T::.", "-T::Z"}
+"""Every third character, from the hyphen before the day, of a timestamp as the API writes it."""
 
 
 def parse_timestamp(text: str) -> datetime:
@@ -20,8 +22,6 @@ def parse_timestamp(text: str) -> datetime:
         ValueError: If the text is no timestamp, or one outside of the years 1 to 9999.
     """
     timestamp = datetime.fromisoformat(text)
-    if timestamp.tzinfo is UTC:
-        return timestamp
     if timestamp.tzinfo is None:
         return timestamp.replace(tzinfo=UTC)
     try:
@@ -45,15 +45,11 @@ def to_utc(text: str) -> str:
         ValueError: If the text is no timestamp.
     """
     datetime.fromisoformat(text)
-    is_usual = text[-1] == "Z" and text[10] == "T" and text[7] == "-"
-    if is_usual and text[19:20] in _AFTER_SECONDS:
+    if text[-1] == "Z" and text[7:20:3] in _USUAL:
         return text
-    timestamp = parse_timestamp(text)
-    _, point, decimals = text.replace(",", ".").partition(".")
-    if not point:
-        return timestamp.isoformat(timespec="seconds").replace("+00:00", "Z")
-    digits = decimals[: len(decimals) - len(decimals.lstrip("0123456789"))]
-    return f"{timestamp.replace(tzinfo=None).isoformat(timespec='seconds')}.{digits}Z"
+    seconds = parse_timestamp(text).replace(tzinfo=None).isoformat(timespec="seconds")
+    decimals = re.search(r"[.,]([0-9]+)", text)
+    return f"{seconds}.{decimals[1]}Z" if decimals else f"{seconds}Z"
 
 
 def earlier(timestamp: datetime, seconds: float) -> datetime:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
@@ -50,6 +49,10 @@ class Participation(msgspec.Struct, gc=False):
     left_at: str | None = None
     user: User | None = None
 
+    def __post_init__(self) -> None:
+        """Convert the timestamps to UTC."""
+        _to_utc(self, "joined_at", "left_at")
+
 
 class Call(msgspec.Struct, gc=False):
     """A completed call, as the API's page shows it (``GET /api/v2/call_usage``)."""
@@ -59,6 +62,10 @@ class Call(msgspec.Struct, gc=False):
     started_at: str | None = None
     duration_seconds: Int32 | None = None
     call_participations: list[Participation] | None = None
+
+    def __post_init__(self) -> None:
+        """Convert the timestamps to UTC."""
+        _to_utc(self, "started_at", "ended_at")
 
     @property
     def end(self) -> datetime:
@@ -94,9 +101,7 @@ class ResponseDecoder:
         try:
             calls = self._decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise UnexpectedResponseError(_locate(error, _objects_in(body))) from None
-        for call in calls:
-            _to_utc(call)
+            raise UnexpectedResponseError(_locate(error, body)) from None
         if calls and not self._fields_are_known:
             self._fields_are_known = True
             fields = sorted(set(_new_fields(msgspec.json.decode(body), Call, "call")))
@@ -131,46 +136,31 @@ def total_count(response: requests.Response) -> int | None:
     return int(text) if text.isdecimal() and len(text) <= MAX_COUNT_DIGITS else None
 
 
-def _to_utc(call: Call) -> None:
-    name = "ended_at"
-    try:
-        call.ended_at = to_utc(call.ended_at)
-        name = "started_at"
-        if call.started_at is not None:
-            call.started_at = to_utc(call.started_at)
-        for participation in call.call_participations or ():
-            name = "joined_at"
-            if participation.joined_at is not None:
-                participation.joined_at = to_utc(participation.joined_at)
-            name = "left_at"
-            if participation.left_at is not None:
-                participation.left_at = to_utc(participation.left_at)
-    except ValueError:
-        msg = f"Tuple's answer has no timestamp in {name!r} of call {call.id}."
-        raise UnexpectedResponseError(msg) from None
+def _to_utc(item: msgspec.Struct, *names: str) -> None:
+    for name in names:
+        text = getattr(item, name)
+        if text is not None:
+            try:
+                utc = to_utc(text)
+            except ValueError:
+                msg = f"no timestamp in {name!r}"
+                raise ValueError(msg) from None
+            if utc is not text:
+                setattr(item, name, utc)
 
 
-def _objects_in(body: bytes) -> list[dict[str, Any]]:
-    try:
-        objects = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        msg = "no JSON"
-        raise UnusableResponseError(msg) from error
-    if not isinstance(objects, list) or not all(isinstance(each, dict) for each in objects):
-        msg = "no array of calls"
-        raise UnusableResponseError(msg)
-    return objects
-
-
-def _locate(error: Exception, objects: list[dict[str, Any]]) -> str:
+def _locate(error: Exception, body: bytes) -> str:
     """Say which field of which call is wrong; msgspec names types and places, never values."""
-    problem, _, path = str(error).partition(" - at ")
-    place = re.match(r"`\$\[(\d+)\]\.?(.*)`", path)
-    if place is None:
-        return f"Tuple's answer is not as documented: {problem}."
-    call_id = objects[int(place[1])].get("id")
-    who = f"call {call_id}" if isinstance(call_id, int) else f"call number {int(place[1]) + 1}"
-    where = f" in {place[2]!r}" if place[2] else ""
+    try:
+        objects = msgspec.json.decode(body, type=list[dict[str, Any]])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        msg = "no JSON array of calls"
+        raise UnusableResponseError(msg) from None
+    problem, _, place = str(error).partition(" - at `$[")
+    index, _, field = place.rstrip("`").partition("]")
+    call_id = objects[int(index or 0)].get("id")
+    who = f"call {call_id}" if isinstance(call_id, int) else f"call number {int(index) + 1}"
+    where = f" in {field[1:]!r}" if field else ""
     return f"Tuple's answer is not as documented: {problem}{where} of {who}; no row of it was used."
 
 

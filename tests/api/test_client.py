@@ -122,8 +122,8 @@ def test_patience_ends() -> None:
     ("spoilt", "said"),
     [
         (faults.status(500, b"canary@lumen.example"), "Tuple answered with status 500"),
-        (faults.body(b"<html>canary@lumen.example"), "Tuple answered with no JSON under status 20"),
-        (faults.body(b'{"a":1}'), "Tuple answered with no array of calls under status 200"),
+        (faults.body(b"<html>canary@lumen.example"), "Tuple answered with no JSON array of calls"),
+        (faults.body(b'{"a":1}'), "Tuple answered with no JSON array of calls under status 200"),
         (faults.reset, "what came is no HTTP, or broke off (ConnectionError)"),
         (faults.truncated, "what came is no HTTP, or broke off (ChunkedEncodingError)"),
         (faults.rate_limited("60"), "the team's requests of this minute are used up (status 429)"),
