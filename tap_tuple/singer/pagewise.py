@@ -88,18 +88,12 @@ class PagewiseStream(Stream):
                 "run with --full-refresh."
             )
 
-    def advance_bookmark(self, value: str | None) -> bool:
-        """Move the bookmark, if that is forward, and return whether it moved.
-
-        Args:
-            value: A timestamp in UTC, until which all rows are written; None if there is none.
-        """
+    def advance_bookmark(self, value: str | None) -> None:
+        """Move the bookmark to a timestamp in UTC until which all rows are written, if forward."""
         if value is None or self.replication_method != REPLICATION_INCREMENTAL:
-            return False
-        if self.bookmark and parse_timestamp(value) <= self.bookmark:
-            return False
-        self.stream_state.update({KEY: self.replication_key, VALUE: value})
-        return True
+            return
+        if not self.bookmark or parse_timestamp(value) > self.bookmark:
+            self.stream_state.update({KEY: self.replication_key, VALUE: value})
 
     @property
     def rows_written(self) -> int:
@@ -221,12 +215,10 @@ class PagewiseParent(PagewiseStream):
             child.write_rows(items)
         for item in page:
             yield from self.rows_of(item)
-        has_moved = [each.advance_bookmark(read_until) for each in self.selected_streams]
-        if any(has_moved):
-            self._tap.state_writer.write_state(self.tap_state)
-        elif page:
-            # The rows of a lookback: some targets pass a state on only if it comes after rows.
-            self._tap.write_message(StateMessage(self.tap_state))
+        for stream in self.selected_streams:
+            stream.advance_bookmark(read_until)
+        # Even if none moved: some targets pass a state on only if it comes after rows.
+        self._tap.write_message(StateMessage(self.tap_state))
 
     @override
     def generate_child_contexts(self, record: Record, context: Context | None) -> Iterable[Context]:
