@@ -28,37 +28,30 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
         required=True,
         secret=True,
         title="API token",
-        description=(
-            "A token of your team for Tuple's usage API; it begins with `sk-tuple-`. Team "
-            f"owners and managers create one at {TOKENS_PAGE}."
-        ),
+        description="A token of your team for Tuple's usage API; it begins with `sk-tuple-`. Team "
+        f"owners and managers create one at {TOKENS_PAGE}.",
     ),
     th.Property(
         "start_date",
         th.DateTimeType,
         title="Start date",
-        description=(
-            "Read calls that ended at or after it; without it, all history. A date alone is "
-            "its midnight, and without a zone it is UTC."
-        ),
+        description="Read calls that ended at or after it; without it, all history. A date alone "
+        "is its midnight, and without a zone it is UTC.",
     ),
     th.Property(
         "end_date",
         th.DateTimeType,
         title="End date",
-        description=(
-            "Read calls that ended before it; without it, those that ended before the run starts."
-        ),
+        description="Read calls that ended before it; without it, those that ended before the "
+        "run starts.",
     ),
     th.Property(
         "lookback_window",
         th.IntegerType(minimum=0),
         default=3600,
         title="Lookback window",
-        description=(
-            "Seconds before the bookmark that each run reads again, for calls that Tuple "
-            "finalises late. 0 switches it off."
-        ),
+        description="Seconds before the bookmark that each run reads again, for calls that Tuple "
+        "finalises late. 0 switches it off.",
     ),
     th.Property(
         "page_size",
@@ -72,25 +65,21 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
         th.IntegerType(minimum=1),
         default=60,
         title="Requests per minute",
-        description=(
-            "The tap's share of the 60 requests a minute that Tuple grants to all "
-            "integrations of a team together."
-        ),
+        description="The tap's share of the 60 requests a minute that Tuple grants to all "
+        "integrations of a team together.",
     ),
     th.Property(
         "api_url",
         th.StringType,
         default="https://production.tuple.app",
         title="API URL",
-        description=("Where Tuple is: an https address, or plain http to the local machine."),
+        description="Where Tuple is: an https address, or plain http to the local machine.",
     ),
     th.Property(
         "user_agent",
         th.StringType,
         title="User agent",
-        description=(
-            "What the tap calls itself in its requests; without it, `tap-tuple/<version>`."
-        ),
+        description="What the tap calls itself in its requests; without it, `tap-tuple/<version>`.",
     ),
 ).to_dict()
 """The tap's own settings."""
@@ -113,8 +102,8 @@ def problems(config: Mapping[str, Any], columns: Mapping[str, Collection[str]]) 
         if value is None or "minimum" not in setting:
             continue
         least, greatest = setting["minimum"], setting.get("maximum", inf)
-        is_integer = isinstance(value, int) and not isinstance(value, bool)
-        if not is_integer or not least <= value <= greatest:
+        # The type itself, for True is an int too.
+        if type(value) is not int or not least <= value <= greatest:
             allowed = f"of at least {least}" if greatest == inf else f"from {least} to {greatest}"
             yield f"{name} is {value!r}: set it to a whole number {allowed}."
     yield from _url_problems(config.get("api_url"))
@@ -130,29 +119,24 @@ def problems(config: Mapping[str, Any], columns: Mapping[str, Collection[str]]) 
 BOOLEANS = ("true", "1", "yes", "on", "false", "0", "no", "off")
 """The words for a boolean in the environment; the SDK takes any other for false."""
 
+READERS: dict[str, tuple[Callable[[str], object], str]] = {
+    "integer": (int, "a whole number"),
+    "boolean": (lambda text: BOOLEANS.index(text.lower()), "true or false"),
+    "object": (msgspec.json.Decoder(dict).decode, "a JSON object"),
+}
+"""What reads the text of a variable, by the type of its setting; it raises ValueError."""
+
 
 def environment_problems(schema: Mapping[str, Any], prefix: str) -> Iterator[str]:
     """Yield a line per variable of the environment that the SDK cannot read as its setting."""
     for name, setting in schema["properties"].items():
         variable = f"{prefix}{name.upper()}"
-        text = os.environ.get(variable)
-        types = setting["type"]
-        if text is None:
-            continue
-        if "integer" in types and not _can(int, text):
-            yield f"{name} is {text!r} (in {variable}): set it to a whole number."
-        if "boolean" in types and text.lower() not in BOOLEANS:
-            yield f"{name} is {text!r} (in {variable}): set it to true or false."
-        if "object" in types and not _can(msgspec.json.Decoder(dict).decode, text):
-            yield f"{name} (in {variable}) is no JSON object: correct it, or remove the variable."
-
-
-def _can(read: Callable[[str], object], text: str) -> bool:
-    try:
-        read(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
+        for kind, (read, meaning) in READERS.items():
+            try:
+                if kind in setting["type"] and variable in os.environ:
+                    read(os.environ[variable])
+            except (ValueError, RecursionError):
+                yield f"{name} (in {variable}) is not {meaning}: correct or remove it."
 
 
 def _token_problems(token: object) -> Iterator[str]:
@@ -218,22 +202,16 @@ def _url_problems(url: object) -> Iterator[str]:
     if url is None:
         return
     try:
-        parts = urlsplit(url if isinstance(url, str) else "")
-        port_is_valid = parts.port is None or parts.port > 0
+        parts = urlsplit(str(url))
+        is_address = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:
-        parts, port_is_valid = urlsplit(""), False
+        parts, is_address = urlsplit(""), False
     if parts.username is not None or parts.password is not None:
         yield "api_url holds a user name or a password: leave them out."
-    elif (
-        not port_is_valid
-        or not parts.hostname
-        or parts.scheme not in {"http", "https"}
-        or not _is_header_text(url)
-        # No query or fragment; and the SDK would fill a setting in for a name in braces.
-        or not set(" {}?#").isdisjoint(str(url))
-    ):
+    # No query or fragment; and the SDK would fill a setting in for a name in braces.
+    elif not (is_address and _is_header_text(url) and set(" {}?#").isdisjoint(url)):
         yield f"api_url is {url!r}: set it to an address such as https://production.tuple.app."
-    elif parts.scheme == "http" and not is_loopback(parts.hostname):
+    elif parts.scheme == "http" and not is_loopback(str(parts.hostname)):
         yield (
             f"api_url is {url!r}: the token would be sent in the clear. Use https; plain http is "
             "for the local machine alone."

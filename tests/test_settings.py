@@ -168,15 +168,6 @@ def test_several_wrong_settings_are_a_line_each(tap: TapCommand) -> None:
     ]
 
 
-def test_a_word_for_a_number_in_the_environment_is_named(tap: TapCommand) -> None:
-    env = {"TAP_TUPLE_API_TOKEN": TOKEN, "TAP_TUPLE_PAGE_SIZE": "many"}
-
-    run = tap("--config=ENV", env=env)
-
-    assert run.errors == ["page_size is 'many' (in TAP_TUPLE_PAGE_SIZE): set it to a whole number."]
-    assert "Traceback" not in run.stderr
-
-
 def test_a_null_setting_is_one_left_out(tap: TapCommand, serve: Callable[..., Sandbox]) -> None:
     sandbox = serve(make_calls(3))
 
