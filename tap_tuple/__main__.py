@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from tap_tuple.singer.command import run
-from tap_tuple.tap import TapTuple
+from tap_tuple.tap import PRIVATE, TapTuple
 
 
 def main() -> None:
     """Run the tap's command line."""
-    run(TapTuple)
+    run(TapTuple, PRIVATE)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import urlsplit
 
 import msgspec
+from dotenv import find_dotenv, load_dotenv
 from singer_sdk import typing as th
 
 from tap_tuple.api.client import TOKENS_PAGE
@@ -127,10 +128,14 @@ READERS: dict[str, tuple[Callable[[str], object], str]] = {
 """What reads the text of a variable, by the type of its setting; it raises ValueError."""
 
 
-def environment_problems(schema: Mapping[str, Any], prefix: str) -> Iterator[str]:
-    """Yield a line per variable of the environment that the SDK cannot read as its setting."""
+def load_environment(schema: Mapping[str, Any], plugin_name: str) -> Iterator[str]:
+    """Load `.env`, and yield a line per variable that the SDK cannot read as its setting."""
+    try:
+        load_dotenv(find_dotenv(usecwd=True))
+    except (OSError, ValueError):
+        yield ".env cannot be read: make it readable, and UTF-8 text."
     for name, setting in schema["properties"].items():
-        variable = f"{prefix}{name.upper()}"
+        variable = f"{plugin_name}_{name}".upper().replace("-", "_")
         for kind, (read, meaning) in READERS.items():
             try:
                 if kind in setting["type"] and variable in os.environ:

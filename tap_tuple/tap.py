@@ -6,21 +6,18 @@ import re
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from dotenv import find_dotenv, load_dotenv
 from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.mapper import PluginMapper
 from typing_extensions import override
 
-from tap_tuple.settings import SCHEMA, environment_problems, problems
+from tap_tuple.settings import SCHEMA, load_environment, problems
 from tap_tuple.singer.command import (
-    FROM_ENVIRONMENT,
-    OneLineErrorsCommand,
     check_catalog,
     check_state,
     load_config,
-    refuse,
+    refuse_any,
     stop_on_signals,
 )
 from tap_tuple.singer.writer import LineWriter
@@ -77,9 +74,10 @@ class TapTuple(Tap):
             UsageError: If a setting cannot be used; a line per setting says what to do.
         """
         given = {name: value for name, value in (config or {}).items() if value is not None}
-        if parse_env_config:
-            self._check_environment()
+        self.append_builtin_config(self.config_jsonschema)
         columns = {stream.name: stream.schema["properties"] for stream in STREAMS}
+        if parse_env_config:
+            refuse_any(load_environment(self.config_jsonschema, self.name))
         try:
             super().__init__(
                 config=given,
@@ -89,28 +87,15 @@ class TapTuple(Tap):
             )
         except ConfigValidationError:
             # The SDK's own lines quote the value, which may be the token.
-            wrong_type = "A setting has a value of the wrong type: see --about."
-            refuse("\n".join(problems(self.config, columns)) or wrong_type)
-        if validate_config and (lines := "\n".join(problems(self.config, columns))):
-            refuse(lines)
+            refuse_any(problems(self.config, columns))
+            refuse_any(["A setting has a value of the wrong type: see --about."])
+        if validate_config:
+            refuse_any(problems(self.config, columns))
         # A bookmark that cannot be used is named before anything is written.
         _ = [getattr(stream, "bookmark", None) for stream in self.streams.values()]
         stop_on_signals(self.logger)
         for name in sorted(self.config.keys() - self.config_jsonschema["properties"].keys()):
             self.logger.warning("Ignoring unknown setting %s.", name)
-
-    @classmethod
-    def _check_environment(cls) -> None:
-        """Load `.env`, and check what the SDK cannot read in one line."""
-        try:
-            load_dotenv(find_dotenv(usecwd=True))
-        except (OSError, ValueError):
-            refuse(".env cannot be read: make it readable, and UTF-8 text.")
-        schema = deepcopy(cls.config_jsonschema)
-        cls.append_builtin_config(schema)
-        prefix = f"{cls.name.upper().replace('-', '_')}_"
-        if lines := "\n".join(environment_problems(schema, prefix)):
-            refuse(lines)
 
     @override
     def setup_mapper(self) -> None:
@@ -146,19 +131,8 @@ class TapTuple(Tap):
     def cb_config(
         cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]
     ) -> _ConfigInput:
-        files = [path for path in value if path != FROM_ENVIRONMENT]
-        from_environment = tuple(path for path in value if path not in files)
-        loaded = super().cb_config(ctx, param, from_environment)
-        for path in files:
+        loaded = super().cb_config(ctx, param, tuple(path for path in value if path == "ENV"))
+        for path in value:
             # The SDK would read a file once more, which a pipe cannot be.
-            loaded.config.update(load_config(path))
+            loaded.config.update(load_config(path) if path != "ENV" else {})
         return loaded
-
-    @override
-    @classmethod
-    def get_singer_command(cls) -> click.Command:
-        command = super().get_singer_command()
-        parts = ("name", "callback", "context_settings", "params", "help", "logger")
-        own_command = OneLineErrorsCommand(**{part: getattr(command, part) for part in parts})
-        own_command.private = PRIVATE
-        return own_command

@@ -15,7 +15,7 @@ import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
 from unittest.mock import patch
 
-from tap_tuple.tap import TapTuple
+from tap_tuple.__main__ import main
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +87,8 @@ def _run(request: dict[str, Any]) -> NoReturn:
         _let_time_fly()
     returncode = 1
     try:
-        TapTuple.cli(request["arguments"])
+        sys.argv[1:] = request["arguments"]
+        main()
     except SystemExit as ended:
         returncode = ended.code if isinstance(ended.code, int) else bool(ended.code)
     except BaseException:  # noqa: BLE001 - as the interpreter does it

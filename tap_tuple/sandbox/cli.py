@@ -9,7 +9,7 @@ from typing_extensions import override
 from tap_tuple.sandbox.company import Company
 from tap_tuple.sandbox.server import Sandbox
 from tap_tuple.singer.command import run
-from tap_tuple.tap import TapTuple
+from tap_tuple.tap import PRIVATE, TapTuple
 
 
 class TapTupleSandbox(TapTuple):
@@ -34,4 +34,4 @@ class TapTupleSandbox(TapTuple):
 def main() -> None:
     """Run tap-tuple's command line while a sandbox serves the company's calls."""
     with Sandbox(Company()) as TapTupleSandbox.sandbox:
-        run(TapTupleSandbox)
+        run(TapTupleSandbox, PRIVATE)

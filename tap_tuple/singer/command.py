@@ -12,22 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-import msgspec
 from singer_sdk import mapper
 from singer_sdk.exceptions import ConfigurationError, SingerSDKError
-from singer_sdk.plugin_base import PluginBase, SingerCommand
-from typing_extensions import override
+from singer_sdk.singerlib import Catalog
 
 from tap_tuple.singer.logs import guard_logs
 
 if TYPE_CHECKING:
     import logging
     import re
+    from collections.abc import Iterable
     from types import FrameType
     from typing import IO
 
-FROM_ENVIRONMENT = "ENV"
-"""Stands in for a configuration file: ``--config ENV``."""
+    from singer_sdk.plugin_base import PluginBase
 
 SIGNAL_EXIT_CODE = 128
 """Added to a signal's number, as shells do: a run that was stopped is not a run that is done."""
@@ -42,40 +40,44 @@ def refuse(message: str) -> NoReturn:
     raise UsageError(message) from None
 
 
-class OneLineErrorsCommand(SingerCommand):
-    """Says what failed in one line; where it failed, without messages, is for DEBUG."""
+def refuse_any(messages: Iterable[str]) -> None:
+    """Refuse all at once, a line each, if there are any."""
+    if text := "\n".join(messages):
+        refuse(text)
 
-    private: re.Pattern[str]
-    """What no log line shows."""
 
-    @override
-    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Run the command; ``--discover`` and ``--test`` run while its options are read."""
-        guard_logs(self.private)
-        try:
-            sys.exit(super().main(*args, **kwargs | {"standalone_mode": False}))
-        except click.ClickException as error:
-            self._fail(error.format_message(), error)
-        except Exception as error:  # noqa: BLE001 - a traceback quotes values, such as emails
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{last.name} ({Path(last.filename).name}:{last.lineno})"
-            if message := _failed_map(error):
-                self._fail(message, error)
-            if isinstance(error, SingerSDKError | OSError):
-                self._fail(str(error), error)
-            variable = f"{self.logger.name.upper().replace('-', '_')}_LOGLEVEL"
-            self._fail(
-                f"Stopped by {type(error).__name__} in {where}. Please report this, with the log "
-                f"of a run with {variable}=DEBUG in the environment.",
-                error,
-            )
-
-    def _fail(self, message: str, error: Exception) -> NoReturn:
+def run(plugin: type[PluginBase], private: re.Pattern[str]) -> NoReturn:
+    """Run a plugin's command line: a failure is one line, and no log line shows what is private."""
+    guard_logs(private)
+    try:
+        command = plugin.cli
+    except Exception as error:  # noqa: BLE001 - whatever a user's log configuration raises
+        kind = type(error).__name__
+        sys.exit(f"The log cannot be set up ({kind}): check LOGLEVEL and SINGER_SDK_LOG_CONFIG.")
+    try:
+        sys.exit(command.main(standalone_mode=False))
+    except Exception as error:  # noqa: BLE001 - a traceback quotes values, such as emails
         frames = "".join(traceback.format_tb(error.__traceback__))
-        self.logger.debug("%s came from:\n%s", type(error).__name__, frames)
-        for line in message.splitlines():
-            self.logger.error("%s", line)
+        plugin.logger.debug("%s came from:\n%s", type(error).__name__, frames)
+        for line in _explain(error, plugin.name).splitlines():
+            plugin.logger.error("%s", line)  # noqa: TRY400
         sys.exit(1)
+
+
+def _explain(error: Exception, plugin_name: str) -> str:
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    if message := _failed_map(error):
+        return message
+    if isinstance(error, SingerSDKError | OSError):
+        return str(error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    variable = f"{plugin_name.upper().replace('-', '_')}_LOGLEVEL"
+    return (
+        f"Stopped by {type(error).__name__} in {last.name} ({Path(last.filename).name}:"
+        f"{last.lineno}). Please report this, with the log of a run with {variable}=DEBUG in the "
+        "environment."
+    )
 
 
 def stop_on_signals(logger: logging.Logger) -> None:
@@ -95,23 +97,9 @@ def stop_on_signals(logger: logging.Logger) -> None:
             signal.signal(number, stop)
 
 
-def run(plugin: type[PluginBase]) -> None:
-    """Run a plugin's command line, which sets the log up first."""
-    try:
-        command = plugin.cli
-    except Exception as error:  # noqa: BLE001 - whatever a user's log configuration raises
-        kind = type(error).__name__
-        sys.exit(f"The log cannot be set up ({kind}): check LOGLEVEL and SINGER_SDK_LOG_CONFIG.")
-    command()
-
-
 def load_config(path: str) -> dict[str, Any]:
     """Load a configuration file; refuse one that is not there, or holds no JSON object."""
-    try:
-        file = Path(path).open(encoding="utf-8")  # noqa: SIM115 - the next function closes it
-    except OSError as error:
-        refuse(f"--config {path} cannot be read: {error.strerror}.")
-    return _load_object(file, f"--config {path}")
+    return _load_object(Path(path), f"--config {path}")
 
 
 def check_state(file: IO[str] | None) -> IO[str] | None:
@@ -134,34 +122,17 @@ def check_catalog(file: IO[str] | None) -> IO[str] | None:
         return None
     catalog = _load_object(file, "--catalog")
     try:
-        msgspec.convert(catalog, _Catalog)
-    except msgspec.ValidationError as error:
-        refuse(f"--catalog holds no Singer catalog: {error}. Make one with --discover.")
+        is_catalog = all(entry.schema.properties for entry in Catalog.from_dict(catalog).streams)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        is_catalog = False
+    if not is_catalog:
+        refuse("--catalog holds no Singer catalog: make one with --discover.")
     return io.StringIO(json.dumps(catalog))
 
 
-class _Schema(msgspec.Struct):
-    properties: dict[str, dict[str, Any]]
-
-
-class _Metadata(msgspec.Struct):
-    breadcrumb: list[str]
-    metadata: dict[str, Any]
-
-
-class _Stream(msgspec.Struct):
-    tap_stream_id: str
-    schema: _Schema
-    metadata: list[_Metadata] = []
-
-
-class _Catalog(msgspec.Struct):
-    streams: list[_Stream]
-
-
-def _load_object(file: IO[str], name: str) -> dict[str, Any]:
+def _load_object(source: Path | IO[str], name: str) -> dict[str, Any]:
     try:
-        with file:
+        with source.open(encoding="utf-8") if isinstance(source, Path) else source as file:
             value = json.loads(
                 file.read(),
                 parse_constant=lambda found: refuse(f"{name} is not JSON: it holds {found}."),
