@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from email.utils import formatdate, parsedate_to_datetime
 from functools import cached_property, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -41,14 +40,10 @@ if TYPE_CHECKING:
 class RetryPolicy(NamedTuple):
     """How long a request is given, and how often."""
 
-    timeout_seconds: int
-    """To connect, and again for each part of an answer."""
-    deadline_seconds: int
-    """For a whole answer, however it drips."""
-    max_tries: int
-    """For another reason than the rate limit."""
-    max_rate_limit_seconds: int
-    """To sit out a quota that the team's other integrations use up."""
+    timeout_seconds: int  # to connect, and again for each part of an answer
+    deadline_seconds: int  # for a whole answer, however it drips
+    max_tries: int  # for another reason than the rate limit
+    max_rate_limit_seconds: int  # to sit out a quota that the team's other integrations use up
 
 
 RUN = RetryPolicy(timeout_seconds=60, deadline_seconds=180, max_tries=8, max_rate_limit_seconds=600)
@@ -64,6 +59,17 @@ MAX_RETRY_AFTER_SECONDS = 300
 
 TOKENS_PAGE = "https://production.tuple.app/team_management/api_tokens"
 """Where team owners and managers create tokens."""
+
+REFUSALS = {
+    401: "Tuple refuses the token (status 401): set api_token to a token that begins with "
+    f"'sk-tuple-'. Team owners and managers create one at {TOKENS_PAGE}.",
+    403: "Tuple does not let this token read the team's calls (status 403): ask Tuple's support "
+    "for access to the usage API, or set api_token to a token of a team that has it.",
+    404: "There is no usage API at {url} (status 404): check api_url.",
+    422: "Tuple refuses the time range (status 422): check start_date and end_date. Tuple says: "
+    "{words}",
+}
+"""What to do about a refused request, by its status."""
 
 RETRIED = (
     RetriableAPIError,
@@ -181,37 +187,17 @@ class TupleStream(RESTStream[ParseResult]):
     @override
     def response_error_message(self, response: requests.Response) -> str:
         """Say what to do about a refused request, with no part of a body that may hold emails."""
-        match response.status_code:
-            case HTTPStatus.UNAUTHORIZED:
-                return (
-                    "Tuple refuses the token (status 401): set api_token to a token that begins "
-                    f"with 'sk-tuple-'. Team owners and managers create one at {TOKENS_PAGE}."
-                )
-            case HTTPStatus.FORBIDDEN:
-                return (
-                    "Tuple does not let this token read the team's calls (status 403): ask Tuple's "
-                    "support for access to the usage API, or set api_token to a token of a team "
-                    "that has it."
-                )
-            case HTTPStatus.NOT_FOUND:
-                return (
-                    f"There is no usage API at {self.url_base}{self.path} (status 404): check "
-                    "api_url."
-                )
-            case HTTPStatus.UNPROCESSABLE_ENTITY:
-                return (
-                    "Tuple refuses the time range (status 422): check start_date and end_date. "
-                    f"Tuple says: {_words_of(response.content)}"
-                )
-            case status if status < HTTPStatus.BAD_REQUEST:
-                host = urlsplit(response.headers.get("Location", "")).hostname or "the same host"
-                host = host if PLAIN_WORDS.fullmatch(host) else "another host"
-                return (
-                    f"{self.url_base} redirects to {host} (status {status}), and the token is not "
-                    "sent there: if you trust that host, set api_url to it."
-                )
-            case status:
-                return f"Tuple refuses the request with status {status}."
+        status = response.status_code
+        if status < HTTPStatus.BAD_REQUEST:
+            host = urlsplit(response.headers.get("Location", "")).hostname or "the same host"
+            host = host if PLAIN_WORDS.fullmatch(host) else "another host"
+            return (
+                f"{self.url_base} redirects to {host} (status {status}), and the token is not "
+                "sent there: if you trust that host, set api_url to it."
+            )
+        message = REFUSALS.get(status, "Tuple refuses the request with status {status}.")
+        url, words = f"{self.url_base}{self.path}", _words_of(response.content)
+        return message.format(status=status, url=url, words=words)
 
     @override
     def request_decorator(self, func: RequestFunc) -> RequestFunc:
@@ -282,30 +268,23 @@ def _retry_after_seconds(response: requests.Response | None) -> float:
     text = headers.get("Retry-After", "").strip()
     if text.isdecimal():
         return min(float(text), MAX_RETRY_AFTER_SECONDS)
-    # The server's own clock, where it tells it: this machine's may be wrong.
-    now = _http_date(headers.get("Date", "")) or datetime.now(UTC)
-    return min(((_http_date(text) or now) - now).total_seconds(), MAX_RETRY_AFTER_SECONDS)
-
-
-def _http_date(text: str) -> datetime | None:
     try:
-        date = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
+        # The server's own clock, where it tells it: this machine's may be wrong.
+        now = parsedate_to_datetime(headers.get("Date", formatdate(usegmt=True)))
+        return min((parsedate_to_datetime(text) - now).total_seconds(), MAX_RETRY_AFTER_SECONDS)
+    except (ValueError, TypeError, OverflowError):
+        return 0
 
 
 def _reason(error: BaseException) -> str:
     """Say what failed in the tap's own words or the system's: others may quote what was read."""
     if isinstance(error, RetriableAPIError):
         return str(error)
-    causes: list[object] = [error]
-    for cause in causes:
+    cause: BaseException | None = error
+    while cause:
         if isinstance(cause, OSError) and cause.strerror:
             return f"{cause.strerror} ({type(error).__name__})"
-        if isinstance(cause, BaseException):
-            related = (getattr(cause, "reason", None), cause.__cause__, cause.__context__)
-            causes += [each for each in (*cause.args, *related) if each not in causes]
+        cause = cause.__cause__ or cause.__context__
     if isinstance(error, requests.Timeout):
         return f"nothing came in time ({type(error).__name__})"
     return f"what came is no HTTP, or broke off ({type(error).__name__})"
