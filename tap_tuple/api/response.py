@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from singer_sdk.exceptions import FatalSyncError
@@ -89,18 +90,20 @@ class ResponseDecoder:
         self._decoder = msgspec.json.Decoder(list[Call])
         self._fields_are_known = False
 
-    def decode(self, body: bytes) -> list[Call]:
+    def decode(self, response: requests.Response) -> list[Call]:
         """Decode the calls of a page in its order, their timestamps in UTC.
 
         Raises:
-            UnusableResponseError: If the body is no array of objects.
+            UnusableResponseError: If the body is no array of objects, or not what was asked for.
             UnexpectedResponseError: If a value has a type that the API's page rules out. The
                 message names the field and the call, and holds none of the values.
         """
+        body = response.content
         try:
             calls = self._decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise UnexpectedResponseError(_locate(error, body)) from None
+        _check(calls, response)
         if calls and not self._fields_are_known:
             self._fields_are_known = True
             fields = sorted(set(_new_fields(msgspec.json.decode(body), Call, "call")))
@@ -111,21 +114,6 @@ class ResponseDecoder:
                     field,
                 )
         return calls
-
-
-def check_order(calls: list[Call], since: datetime, until: datetime) -> None:
-    """Check that calls are sorted by their ends, and that these are in what was asked for.
-
-    Raises:
-        UnusableResponseError: If they are not.
-    """
-    ends = [call.end for call in calls]
-    if ends != sorted(ends):
-        msg = "calls that are not sorted by ended_at"
-        raise UnusableResponseError(msg)
-    if ends and (ends[0] < since - TOLERANCE or ends[-1] >= until + TOLERANCE):
-        msg = "calls from outside of the time asked for"
-        raise UnusableResponseError(msg)
 
 
 def total_count(response: requests.Response) -> int | None:
@@ -145,6 +133,21 @@ def _to_utc(item: msgspec.Struct, *names: str) -> None:
                 raise ValueError(msg) from None
             if utc is not text:
                 setattr(item, name, utc)
+
+
+def _check(calls: list[Call], response: requests.Response) -> None:
+    query = dict(parse_qsl(urlsplit(response.request.url or "").query))
+    since, until = parse_timestamp(query["since"]), parse_timestamp(query["until"])
+    ends = [call.end for call in calls]
+    problem = None
+    if ends != sorted(ends):
+        problem = "calls that are not sorted by ended_at"
+    elif ends and (ends[0] < since - TOLERANCE or ends[-1] >= until + TOLERANCE):
+        problem = "calls from outside of the time asked for"
+    elif not ends and "page" not in query and (total_count(response) or "next" in response.links):
+        problem = "no calls, and promised some"
+    if problem:
+        raise UnusableResponseError(problem)
 
 
 def _locate(error: Exception, body: bytes) -> str:

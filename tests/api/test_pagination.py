@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 import requests
 
 from tap_tuple.api.pagination import MAX_FRUITLESS_RESPONSES, CallPages
-from tap_tuple.api.response import Call, ResponseDecoder, UnexpectedResponseError
+from tap_tuple.api.response import Call, UnexpectedResponseError
 from tests.conftest import FIRST_END
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def test_no_two_tokens_in_a_row_are_equal() -> None:
 
 def test_calls_of_the_json_compare_as_a_whole() -> None:
     body = b'[{"id": 1, "ended_at": "2026-03-02T09:00:00Z", "call_participations": [{"id": 2}]}]'
-    decoder = ResponseDecoder(logging.getLogger("test"))
+    decoder = msgspec.json.Decoder(list[Call])
 
     assert decoder.decode(body) == decoder.decode(body)
     assert decoder.decode(body) != decoder.decode(body.replace(b'"id": 2', b'"id": 3'))
