@@ -13,13 +13,7 @@ from singer_sdk.mapper import PluginMapper
 from typing_extensions import override
 
 from tap_tuple.settings import SCHEMA, load_environment, problems
-from tap_tuple.singer.command import (
-    check_catalog,
-    check_state,
-    load_config,
-    refuse_any,
-    stop_on_signals,
-)
+from tap_tuple.singer import command
 from tap_tuple.singer.writer import LineWriter
 from tap_tuple.streams import CallParticipations, Calls
 
@@ -61,12 +55,7 @@ class TapTuple(Tap):
 
     @override
     def __init__(  # ty: ignore[incompatible-method-override] - paths are read by the command line
-        self,
-        *,
-        config: dict[str, Any] | None = None,
-        parse_env_config: bool = False,
-        validate_config: bool = True,
-        **kwargs: Any,
+        self, *, config: dict[str, Any] | None = None, validate_config: bool = True, **kwargs: Any
     ) -> None:
         """Check the settings before anything else is done with them: null counts as left out.
 
@@ -76,24 +65,19 @@ class TapTuple(Tap):
         given = {name: value for name, value in (config or {}).items() if value is not None}
         self.append_builtin_config(self.config_jsonschema)
         columns = {stream.name: stream.schema["properties"] for stream in STREAMS}
-        if parse_env_config:
-            refuse_any(load_environment(self.config_jsonschema, self.name))
+        if kwargs.get("parse_env_config"):
+            command.refuse_any(load_environment(self.config_jsonschema, self.name))
         try:
-            super().__init__(
-                config=given,
-                parse_env_config=parse_env_config,
-                validate_config=validate_config,
-                **kwargs,
-            )
+            super().__init__(config=given, validate_config=validate_config, **kwargs)
         except ConfigValidationError:
             # The SDK's own lines quote the value, which may be the token.
-            refuse_any(problems(self.config, columns))
-            refuse_any(["A setting has a value of the wrong type: see --about."])
+            command.refuse_any(problems(self.config, columns))
+            command.refuse_any(["A setting has a value of the wrong type: see --about."])
         if validate_config:
-            refuse_any(problems(self.config, columns))
+            command.refuse_any(problems(self.config, columns))
         # A bookmark that cannot be used is named before anything is written.
         _ = [getattr(stream, "bookmark", None) for stream in self.streams.values()]
-        stop_on_signals(self.logger)
+        command.stop_on_signals(self.logger)
         for name in sorted(self.config.keys() - self.config_jsonschema["properties"].keys()):
             self.logger.warning("Ignoring unknown setting %s.", name)
 
@@ -124,7 +108,9 @@ class TapTuple(Tap):
     def invoke(
         cls, *, state: IO[str] | None = None, catalog: IO[str] | None = None, **kwargs: Any
     ) -> None:
-        super().invoke(state=check_state(state), catalog=check_catalog(catalog), **kwargs)
+        super().invoke(
+            state=command.check_state(state), catalog=command.check_catalog(catalog), **kwargs
+        )
 
     @override
     @classmethod
@@ -134,5 +120,5 @@ class TapTuple(Tap):
         loaded = super().cb_config(ctx, param, tuple(path for path in value if path == "ENV"))
         for path in value:
             # The SDK would read a file once more, which a pipe cannot be.
-            loaded.config.update(load_config(path) if path != "ENV" else {})
+            loaded.config.update(command.load_config(path) if path != "ENV" else {})
         return loaded

@@ -189,7 +189,11 @@ class TupleStream(RESTStream[ParseResult]):
         )
         policy = self.retry_policy
         patient = retry(RateLimitedError, max_time=policy.max_rate_limit_seconds)
-        retried = retry(RETRIED, max_tries=policy.max_tries, giveup=_is_final)
+        # No try mends a certificate, and the rate limit has a patience of its own.
+        final = (RateLimitedError, requests.exceptions.SSLError)
+        retried = retry(
+            RETRIED, max_tries=policy.max_tries, giveup=lambda error: isinstance(error, final)
+        )
         limited = self.rate_limiter.turn()(ends_within(policy.deadline_seconds)(func))
         send = patient(retried(limited))
 
@@ -208,11 +212,7 @@ class TupleStream(RESTStream[ParseResult]):
 
     @override
     def backoff_wait_generator(self) -> Generator[float, Any, None]:
-        """Wait twice as long each time, with jitter, and at least as long as ``Retry-After`` says.
-
-        Yields:
-            Seconds to wait; takes the exception that made the request fail.
-        """
+        """Yield seconds, about twice as many each time, and as many as ``Retry-After`` says."""
         waits = backoff.expo(factor=1, max_value=MAX_BACKOFF_SECONDS)
         # backoff discards what a wait generator yields first.
         next(waits)
@@ -229,11 +229,6 @@ class TupleStream(RESTStream[ParseResult]):
             _reason(details["exception"]),
             details["wait"],
         )
-
-
-def _is_final(error: Exception) -> bool:
-    """Tell failures that no retry mends, or that the rate limit's own patience takes on."""
-    return isinstance(error, RateLimitedError | requests.exceptions.SSLError)
 
 
 def _retry_after_seconds(response: requests.Response | None) -> float:

@@ -86,9 +86,12 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
                 else:
                     lines = lines[written:]
         except BrokenPipeError:
-            msg = "The target stopped reading. Look for its own error; the next run goes on here."
-            raise TargetGoneError(msg) from None
+            problem = (
+                "The target stopped reading. Look for its own error; the next run goes on here."
+            )
+            raise TargetGoneError(problem) from None
         except (AttributeError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is closed"
-            msg = f"Standard output cannot be written: {reason}."
-            raise TargetGoneError(msg) from None
+            problem = (
+                f"Standard output cannot be written: {getattr(error, 'strerror', 'it is closed')}."
+            )
+            raise TargetGoneError(problem) from None
