@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from urllib.parse import parse_qsl
 
-from singer_sdk import typing as th
 from singer_sdk.exceptions import FatalAPIError
 from singer_sdk.mapper import RemoveRecordTransform
+from singer_sdk.typing import DateTimeType, IntegerType, PropertiesList, Property, StringType
 from typing_extensions import override
 
 from tap_tuple.api.client import TupleStream
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
     from tap_tuple.api.response import Call
 
-ID = th.IntegerType(minimum=-(2**63), maximum=2**63 - 1)
+ID = IntegerType(minimum=-(2**63), maximum=2**63 - 1)
 """With these bounds, loaders make it a column of 64 bits."""
 
-SECONDS = th.IntegerType(minimum=-(2**31), maximum=2**31 - 1)
+SECONDS = IntegerType(minimum=-(2**31), maximum=2**31 - 1)
 
 
-def _schema(*properties: th.Property[Any]) -> dict[str, Any]:
-    schema = th.PropertiesList(*properties).to_dict()
+def _schema(*properties: Property[Any]) -> dict[str, Any]:
+    schema = PropertiesList(*properties).to_dict()
     # Loaders that validate with an older draft of JSON Schema do not know this one.
     del schema["$schema"]
     for column in schema["properties"].values():
@@ -62,14 +62,11 @@ def window_of_run(
     stream misses what another has read, but never from before ``start_date``; until `now`, so that
     the run comes to an end. A bookmark of None has its stream read from its start.
     """
-    since = parse_timestamp(config["start_date"]) if config.get("start_date") else EPOCH
+    start = parse_timestamp(config["start_date"]) if config.get("start_date") else EPOCH
     until = parse_timestamp(config["end_date"]) if config.get("end_date") else now
-    reached = list(bookmarks)
-    known = [bookmark for bookmark in reached if bookmark is not None]
-    if known and len(known) == len(reached):
-        lookback = max(config["lookback_window"], OVERLAP.total_seconds())
-        since = max(since, earlier(min(known), lookback))
-    return Window(since, min(until, now))
+    reached = min((bookmark or EPOCH for bookmark in bookmarks), default=EPOCH)
+    lookback = max(config["lookback_window"], OVERLAP.total_seconds())
+    return Window(max(start, earlier(reached, lookback)), min(until, now))
 
 
 class Calls(PagewiseParent, TupleStream):
@@ -79,12 +76,12 @@ class Calls(PagewiseParent, TupleStream):
     primary_keys = ("id",)
     replication_key = "ended_at"
     schema: ClassVar[dict[str, Any]] = _schema(
-        th.Property("id", ID, required=True, description="The call's id."),
-        th.Property("started_at", th.DateTimeType, description="When the call started, in UTC."),
-        th.Property(
-            "ended_at", th.DateTimeType, required=True, description="When the call ended, in UTC."
+        Property("id", ID, required=True, description="The call's id."),
+        Property("started_at", DateTimeType, description="When the call started, in UTC."),
+        Property(
+            "ended_at", DateTimeType, required=True, description="When the call ended, in UTC."
         ),
-        th.Property("duration_seconds", SECONDS, description="How long the call took, in seconds."),
+        Property("duration_seconds", SECONDS, description="How long the call took, in seconds."),
     )
 
     window: Window
@@ -197,20 +194,15 @@ class CallParticipations(PagewiseChild):
     primary_keys = ("id",)
     replication_key = "call_ended_at"
     schema: ClassVar[dict[str, Any]] = _schema(
-        th.Property("id", ID, required=True, description="The participation's id."),
-        th.Property("call_id", ID, required=True, description="The id of the call."),
-        th.Property(
-            "call_ended_at",
-            th.DateTimeType,
-            required=True,
-            description="When the call ended, in UTC.",
+        Property("id", ID, required=True, description="The participation's id."),
+        Property("call_id", ID, required=True, description="The id of the call."),
+        Property(
+            "call_ended_at", DateTimeType, required=True, description="When the call ended, in UTC."
         ),
-        th.Property("joined_at", th.DateTimeType, description="When the person joined, in UTC."),
-        th.Property("left_at", th.DateTimeType, description="When the person left, in UTC."),
-        th.Property(
-            "user_email",
-            th.StringType,
-            description="The person's email; none for a deleted account.",
+        Property("joined_at", DateTimeType, description="When the person joined, in UTC."),
+        Property("left_at", DateTimeType, description="When the person left, in UTC."),
+        Property(
+            "user_email", StringType, description="The person's email; none for a deleted account."
         ),
     )
 

@@ -43,11 +43,8 @@ CONNECTION_TEST = RetryPolicy(
     timeout_seconds=6, deadline_seconds=6, max_tries=2, max_rate_limit_seconds=10
 )
 
-MAX_BACKOFF_SECONDS = 60
-"""The longest wait of the tap's own choice: one window of the rate limit."""
-
-MAX_RETRY_AFTER_SECONDS = 300
-"""The longest wait that the server may ask for."""
+MAX_BACKOFF_SECONDS = 60  # the longest wait of the tap's own choice: one window of the rate limit
+MAX_RETRY_AFTER_SECONDS = 300  # the longest wait that the server may ask for
 
 TOKENS_PAGE = "https://production.tuple.app/team_management/api_tokens"
 """Where team owners and managers create tokens."""

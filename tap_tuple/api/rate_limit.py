@@ -12,17 +12,10 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Generator
 
-WINDOW_SECONDS = 60.0
-"""The API counts requests in a minute."""
-
-MARGIN_SECONDS = 0.25
-"""Kept free at the end of a window, for a server whose clock is coarse."""
-
-MAX_REMEMBERED = 10_000
-"""Requests of a minute that are kept in mind: more cannot be made."""
-
-PROGRESS_INTERVAL_SECONDS = 10.0
-"""The least time between two lines of progress, and before the first."""
+WINDOW_SECONDS = 60.0  # the API counts requests in a minute
+MARGIN_SECONDS = 0.25  # kept free at the end of a window, for a server whose clock is coarse
+MAX_REMEMBERED = 10_000  # requests of a minute that are kept in mind: more cannot be made
+PROGRESS_INTERVAL_SECONDS = 10.0  # the least time before a line of progress
 
 
 class RateLimiter:

@@ -18,18 +18,10 @@ if TYPE_CHECKING:
 
     import requests
 
-MAX_PER_PAGE = 1000
-"""Calls that the API responds with at most."""
-
-MAX_COUNT_DIGITS = 12
-"""A longer X-Total-Count counts no calls."""
-
-MAX_NEW_FIELDS = 10
-"""Warned of at most."""
-
-TOLERANCE = timedelta(seconds=1)
-"""How far a call may lie outside of what was asked for: the API may round its times."""
-
+MAX_PER_PAGE = 1000  # calls that the API responds with at most
+MAX_COUNT_DIGITS = 12  # a longer X-Total-Count counts no calls
+MAX_NEW_FIELDS = 10  # warned of at most
+TOLERANCE = timedelta(seconds=1)  # outside of what was asked for: the API may round its times
 
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]

@@ -15,10 +15,7 @@ QUOTING_LOGGERS = ("urllib3", "singer_sdk.mapper")
 """They quote what they read or compute, which may be an email, a token or a salt."""
 
 REDACTED = "[redacted]"
-
-
-HIDDEN = -1
-"""A level below that of every handler."""
+HIDDEN = -1  # below the level of every handler
 
 
 def guard_logs(private: re.Pattern[str]) -> None:

@@ -85,13 +85,11 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
                     select.select([], [out], [])
                 else:
                     lines = lines[written:]
-        except BrokenPipeError:
-            problem = (
-                "The target stopped reading. Look for its own error; the next run goes on here."
-            )
-            raise TargetGoneError(problem) from None
         except (AttributeError, OSError) as error:
-            problem = (
-                f"Standard output cannot be written: {getattr(error, 'strerror', 'it is closed')}."
-            )
-            raise TargetGoneError(problem) from None
+            reason = getattr(error, "strerror", "it is closed")
+            msg = f"Standard output cannot be written: {reason}."
+            if isinstance(error, BrokenPipeError):
+                msg = (
+                    "The target stopped reading. Look for its own error; the next run goes on here."
+                )
+            raise TargetGoneError(msg) from None
