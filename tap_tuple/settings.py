@@ -85,47 +85,41 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
 ).to_dict()
 """The tap's own settings."""
 
-SDK_SETTINGS: dict[str, tuple[type, str]] = {
-    "stream_maps": (dict, "an object"),
-    "stream_map_config": (dict, "an object"),
-    "flattening_enabled": (bool, "true or false"),
-    "flattening_max_depth": (int, "a whole number"),
+BOOLEANS = ("true", "1", "yes", "on", "false", "0", "no", "off")
+"""The words for a boolean in the environment; the SDK takes any other for false."""
+
+KINDS: dict[str, tuple[type, Callable[[str], object], str]] = {
+    "integer": (int, int, "a whole number"),
+    "boolean": (bool, lambda text: BOOLEANS.index(text.lower()), "true or false"),
+    "object": (dict, msgspec.json.Decoder(dict).decode, "a JSON object"),
 }
-"""The types of the settings that the SDK adds."""
+"""By the type of a setting: Python's type, what reads it from a variable, and the words for it."""
 
 
-def problems(config: Mapping[str, Any], columns: Mapping[str, Collection[str]]) -> Iterator[str]:
+def problems(
+    config: Mapping[str, Any], schema: Mapping[str, Any], columns: Mapping[str, Collection[str]]
+) -> Iterator[str]:
     """Yield a line per wrong setting, with its name and no secret; columns are those per stream."""
     yield from _token_problems(config.get("api_token"))
     yield from _date_problems(config)
-    for name, setting in SCHEMA["properties"].items():
-        value = config.get(name)
-        if value is None or "minimum" not in setting:
-            continue
-        least, greatest = setting["minimum"], setting.get("maximum", inf)
-        # The type itself, for True is an int too.
-        if type(value) is not int or not least <= value <= greatest:
-            allowed = f"of at least {least}" if greatest == inf else f"from {least} to {greatest}"
-            yield f"{name} is {value!r}: set it to a whole number {allowed}."
     yield from _url_problems(config.get("api_url"))
-    for name, (kind, meaning) in SDK_SETTINGS.items():
-        if config.get(name) is not None and not isinstance(config[name], kind):
+    for name, setting in schema["properties"].items():
+        value, kind = config.get(name), setting["type"][0]
+        if value is None or kind not in KINDS:
+            continue
+        type_, _, meaning = KINDS[kind]
+        least, greatest = setting.get("minimum"), setting.get("maximum", inf)
+        # The type itself, for True is an int too.
+        is_typed = type(value) is type_
+        if least is None and not is_typed:
             yield f"{name} has a value of the wrong type: set it to {meaning}."
+        elif least is not None and not (is_typed and least <= value <= greatest):
+            allowed = f"of at least {least}" if greatest == inf else f"from {least} to {greatest}"
+            yield f"{name} is {value!r}: set it to {meaning} {allowed}."
     yield from _stream_map_problems(config.get("stream_maps"), columns)
     user_agent = config.get("user_agent")
     if user_agent is not None and not _is_header_text(user_agent):
         yield "user_agent cannot be sent: set it to printable ASCII characters, or leave it out."
-
-
-BOOLEANS = ("true", "1", "yes", "on", "false", "0", "no", "off")
-"""The words for a boolean in the environment; the SDK takes any other for false."""
-
-READERS: dict[str, tuple[Callable[[str], object], str]] = {
-    "integer": (int, "a whole number"),
-    "boolean": (lambda text: BOOLEANS.index(text.lower()), "true or false"),
-    "object": (msgspec.json.Decoder(dict).decode, "a JSON object"),
-}
-"""What reads the text of a variable, by the type of its setting; it raises ValueError."""
 
 
 def load_environment(schema: Mapping[str, Any], plugin_name: str) -> Iterator[str]:
@@ -136,10 +130,10 @@ def load_environment(schema: Mapping[str, Any], plugin_name: str) -> Iterator[st
         yield ".env cannot be read: make it readable, and UTF-8 text."
     for name, setting in schema["properties"].items():
         variable = f"{plugin_name}_{name}".upper().replace("-", "_")
-        for kind, (read, meaning) in READERS.items():
+        if variable in os.environ and setting["type"][0] in KINDS:
+            _, read, meaning = KINDS[setting["type"][0]]
             try:
-                if kind in setting["type"] and variable in os.environ:
-                    read(os.environ[variable])
+                read(os.environ[variable])
             except (ValueError, RecursionError):
                 yield f"{name} (in {variable}) is not {meaning}: correct or remove it."
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -13,9 +13,9 @@ from typing_extensions import override
 
 from tap_tuple.api.client import TupleStream
 from tap_tuple.api.pagination import OVERLAP, CallPages
-from tap_tuple.api.response import MAX_PER_PAGE, UnexpectedResponseError
+from tap_tuple.api.response import MAX_PER_PAGE, UnexpectedResponseError, warn_of_new_fields
 from tap_tuple.singer.pagewise import PagewiseChild, PagewiseParent
-from tap_tuple.timestamps import EPOCH, earlier, format_timestamp, parse_timestamp
+from tap_tuple.timestamps import EPOCH, format_timestamp, parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -66,7 +66,9 @@ def window_of_run(
     until = parse_timestamp(config["end_date"]) if config.get("end_date") else now
     reached = min((bookmark or EPOCH for bookmark in bookmarks), default=EPOCH)
     lookback = max(config["lookback_window"], OVERLAP.total_seconds())
-    return Window(max(start, earlier(reached, lookback)), min(until, now))
+    # At most to the epoch: the setting may be longer than all time.
+    since = reached - timedelta(seconds=min(lookback, (reached - EPOCH).total_seconds()))
+    return Window(max(start, since), min(until, now))
 
 
 class Calls(PagewiseParent, TupleStream):
@@ -163,6 +165,8 @@ class Calls(PagewiseParent, TupleStream):
 
     @override
     def parse_response(self, response: requests.Response) -> Iterable[Record]:
+        if self.pages.count == 0:
+            warn_of_new_fields(response, self.logger)
         page = self.pages.take(response, self.calls_received)
         yield from self.write_page(page, self.pages.read_until)
         self.rate_limiter.report_progress(

@@ -63,22 +63,23 @@ class TapTuple(Tap):
             UsageError: If a setting cannot be used; a line per setting says what to do.
         """
         given = {name: value for name, value in (config or {}).items() if value is not None}
-        self.append_builtin_config(self.config_jsonschema)
+        schema = self.config_jsonschema
+        self.append_builtin_config(schema)
         columns = {stream.name: stream.schema["properties"] for stream in STREAMS}
         if kwargs.get("parse_env_config"):
-            command.refuse_any(load_environment(self.config_jsonschema, self.name))
+            command.refuse_any(load_environment(schema, self.name))
         try:
             super().__init__(config=given, validate_config=validate_config, **kwargs)
         except ConfigValidationError:
             # The SDK's own lines quote the value, which may be the token.
-            command.refuse_any(problems(self.config, columns))
+            command.refuse_any(problems(self.config, schema, columns))
             command.refuse_any(["A setting has a value of the wrong type: see --about."])
         if validate_config:
-            command.refuse_any(problems(self.config, columns))
+            command.refuse_any(problems(self.config, schema, columns))
         # A bookmark that cannot be used is named before anything is written.
         _ = [getattr(stream, "bookmark", None) for stream in self.streams.values()]
         command.stop_on_signals(self.logger)
-        for name in sorted(self.config.keys() - self.config_jsonschema["properties"].keys()):
+        for name in sorted(self.config.keys() - schema["properties"].keys()):
             self.logger.warning("Ignoring unknown setting %s.", name)
 
     @override

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """Earlier than any call: where a run begins that is to read all history."""
@@ -50,8 +50,3 @@ def to_utc(text: str) -> str:
     seconds = parse_timestamp(text).replace(tzinfo=None).isoformat(timespec="seconds")
     decimals = re.search(r"[.,]([0-9]+)", text)
     return f"{seconds}.{decimals[1]}Z" if decimals else f"{seconds}Z"
-
-
-def earlier(timestamp: datetime, seconds: float) -> datetime:
-    """Go back in time, at most to the epoch."""
-    return timestamp - timedelta(seconds=min(seconds, (timestamp - EPOCH).total_seconds()))

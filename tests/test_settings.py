@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_tuple.settings import problems
+from tap_tuple.settings import SCHEMA, problems
 from tap_tuple.streams import CallParticipations, Calls
 from tests.conftest import config_for, make_calls
 
@@ -82,7 +82,7 @@ def test_a_wrong_setting_is_one_line(settings: dict[str, Any], line: str) -> Non
         "requests_per_minute": 60,
     }
 
-    (found,) = problems(defaults | settings, COLUMNS)
+    (found,) = problems(defaults | settings, SCHEMA, COLUMNS)
 
     assert found.startswith(line)
     assert "canary" not in found
@@ -103,7 +103,7 @@ def test_a_wrong_setting_is_one_line(settings: dict[str, Any], line: str) -> Non
     ],
 )
 def test_a_right_setting_is_no_problem(settings: dict[str, Any]) -> None:
-    assert list(problems({"api_token": TOKEN} | settings, COLUMNS)) == []
+    assert list(problems({"api_token": TOKEN} | settings, SCHEMA, COLUMNS)) == []
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,9 @@ def test_the_command_line_says_it_before_anything_is_sent_or_written(
 def test_a_setting_of_the_wrong_type_is_named_without_its_value(tap: TapCommand) -> None:
     run = tap(config={"api_token": TOKEN, "stream_map_config": "canary"})
 
-    assert run.errors == ["stream_map_config has a value of the wrong type: set it to an object."]
+    assert run.errors == [
+        "stream_map_config has a value of the wrong type: set it to a JSON object."
+    ]
     assert "canary" not in run.stderr
 
 
@@ -155,7 +157,7 @@ def test_maps_by_pattern_and_of_a_source_are_right() -> None:
         "copy": {"__source__": "calls", "id": "__NULL__"},
         "__else__": None,
     }
-    assert list(problems({"api_token": TOKEN, "stream_maps": maps}, COLUMNS)) == []
+    assert list(problems({"api_token": TOKEN, "stream_maps": maps}, SCHEMA, COLUMNS)) == []
 
 
 def test_several_wrong_settings_are_a_line_each(tap: TapCommand) -> None:

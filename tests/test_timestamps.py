@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 
-from tap_tuple.timestamps import EPOCH, earlier, format_timestamp, parse_timestamp, to_utc
+from tap_tuple.timestamps import format_timestamp, parse_timestamp, to_utc
 
 
 @pytest.mark.parametrize(
@@ -53,10 +51,3 @@ def test_what_is_no_timestamp_is_refused(text: str, message: str) -> None:
 )
 def test_a_timestamp_is_sent_to_utc_and_never_later_than_it_was(text: str, written: str) -> None:
     assert format_timestamp(parse_timestamp(text)) == written
-
-
-def test_going_back_ends_at_the_epoch() -> None:
-    noon = datetime(2026, 3, 15, 12, tzinfo=UTC)
-
-    assert earlier(noon, 3600) == datetime(2026, 3, 15, 11, tzinfo=UTC)
-    assert earlier(noon, 10**15) == EPOCH

@@ -20,7 +20,7 @@ from urllib3.exceptions import HTTPError
 
 from tap_tuple.api.network import ends_within, is_loopback
 from tap_tuple.api.rate_limit import RateLimiter
-from tap_tuple.api.response import Call, ResponseDecoder, UnusableResponseError
+from tap_tuple.api.response import Call, decode
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -122,11 +122,6 @@ class TupleStream(RESTStream[ParseResult]):
         """The tap's share of the team's requests in this run."""
         return RateLimiter(self.config["requests_per_minute"], self._tap.logger)
 
-    @cached_property
-    def response_decoder(self) -> ResponseDecoder:
-        """Decodes this run's responses."""
-        return ResponseDecoder(self._tap.logger)
-
     @override
     def validate_response(self, response: requests.Response) -> None:
         """Decode the calls, or say what the failure means.
@@ -140,11 +135,7 @@ class TupleStream(RESTStream[ParseResult]):
         """
         status = response.status_code
         if status == HTTPStatus.OK:
-            try:
-                self.calls_received = self.response_decoder.decode(response)
-            except UnusableResponseError as error:
-                msg = f"Tuple answered with {error} under status {status}"
-                raise RetriableAPIError(msg, response) from None
+            self.calls_received = decode(response)
         elif status == HTTPStatus.TOO_MANY_REQUESTS:
             msg = "the team's requests of this minute are used up (status 429)"
             raise RateLimitedError(msg, response)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
-from singer_sdk.exceptions import FatalSyncError
+from singer_sdk.exceptions import FatalSyncError, RetriableAPIError
 
 from tap_tuple.timestamps import parse_timestamp, to_utc
 
@@ -65,47 +65,46 @@ class Call(msgspec.Struct, gc=False):
         return parse_timestamp(self.ended_at)
 
 
-class UnusableResponseError(Exception):
-    """A body is not what was asked for, and asking again may help."""
-
-
 class UnexpectedResponseError(FatalSyncError):
     """The API responds with something that cannot be right, and asking again does not help."""
 
 
-class ResponseDecoder:
-    """Decodes the responses of one run, and warns once of each field that the API has gained."""
+_DECODER = msgspec.json.Decoder(list[Call])
 
-    def __init__(self, logger: logging.Logger) -> None:
-        """Expect the first response; the logger gets the warnings."""
-        self._logger = logger
-        self._decoder = msgspec.json.Decoder(list[Call])
-        self._fields_are_known = False
 
-    def decode(self, response: requests.Response) -> list[Call]:
-        """Decode the calls of a page in its order, their timestamps in UTC.
+def decode(response: requests.Response) -> list[Call]:
+    """Decode the calls of a page in its order, their timestamps in UTC.
 
-        Raises:
-            UnusableResponseError: If the body is no array of objects, or not what was asked for.
-            UnexpectedResponseError: If a value has a type that the API's page rules out. The
-                message names the field and the call, and holds none of the values.
-        """
-        body = response.content
-        try:
-            calls = self._decoder.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise UnexpectedResponseError(_locate(error, body)) from None
-        _check(calls, response)
-        if calls and not self._fields_are_known:
-            self._fields_are_known = True
-            fields = sorted(set(_new_fields(msgspec.json.decode(body), Call, "call")))
-            for field in fields[:MAX_NEW_FIELDS]:
-                self._logger.warning(
-                    "Tuple's API has a new field, %r, which this version of tap-tuple leaves out. "
-                    "Look for a newer version.",
-                    field,
-                )
-        return calls
+    Raises:
+        RetriableAPIError: If the body is no array of objects, or not what was asked for.
+        UnexpectedResponseError: If a value has a type that the API's page rules out. The message
+            names the field and the call, and holds none of the values.
+    """
+    try:
+        calls = _DECODER.decode(response.content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UnexpectedResponseError(_locate(error, response)) from None
+    query = dict(parse_qsl(urlsplit(response.request.url or "").query))
+    since, until = parse_timestamp(query["since"]), parse_timestamp(query["until"])
+    ends = [call.end for call in calls]
+    if ends != sorted(ends):
+        _ask_again("calls that are not sorted by ended_at", response)
+    if ends and (ends[0] < since - TOLERANCE or ends[-1] >= until + TOLERANCE):
+        _ask_again("calls from outside of the time asked for", response)
+    if not ends and "page" not in query and (total_count(response) or "next" in response.links):
+        _ask_again("no calls, and promised some", response)
+    return calls
+
+
+def warn_of_new_fields(response: requests.Response, logger: logging.Logger) -> None:
+    """Warn of each field that the API has gained."""
+    fields = sorted(set(_new_fields(msgspec.json.decode(response.content), Call, "call")))
+    for field in fields[:MAX_NEW_FIELDS]:
+        logger.warning(
+            "Tuple's API has a new field, %r, which this version of tap-tuple leaves out. "
+            "Look for a newer version.",
+            field,
+        )
 
 
 def total_count(response: requests.Response) -> int | None:
@@ -127,28 +126,17 @@ def _to_utc(item: msgspec.Struct, *names: str) -> None:
                 setattr(item, name, utc)
 
 
-def _check(calls: list[Call], response: requests.Response) -> None:
-    query = dict(parse_qsl(urlsplit(response.request.url or "").query))
-    since, until = parse_timestamp(query["since"]), parse_timestamp(query["until"])
-    ends = [call.end for call in calls]
-    problem = None
-    if ends != sorted(ends):
-        problem = "calls that are not sorted by ended_at"
-    elif ends and (ends[0] < since - TOLERANCE or ends[-1] >= until + TOLERANCE):
-        problem = "calls from outside of the time asked for"
-    elif not ends and "page" not in query and (total_count(response) or "next" in response.links):
-        problem = "no calls, and promised some"
-    if problem:
-        raise UnusableResponseError(problem)
+def _ask_again(problem: str, response: requests.Response) -> NoReturn:
+    msg = f"Tuple answered with {problem} under status 200"
+    raise RetriableAPIError(msg, response) from None
 
 
-def _locate(error: Exception, body: bytes) -> str:
+def _locate(error: Exception, response: requests.Response) -> str:
     """Say which field of which call is wrong; msgspec names types and places, never values."""
     try:
-        objects = msgspec.json.decode(body, type=list[dict[str, Any]])
+        objects = msgspec.json.decode(response.content, type=list[dict[str, Any]])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        msg = "no JSON array of calls"
-        raise UnusableResponseError(msg) from None
+        _ask_again("no JSON array of calls", response)
     problem, _, place = str(error).partition(" - at `$[")
     index, _, field = place.rstrip("`").partition("]")
     call_id = objects[int(index or 0)].get("id")

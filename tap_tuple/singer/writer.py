@@ -86,10 +86,8 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
                 else:
                     lines = lines[written:]
         except (AttributeError, OSError) as error:
-            reason = getattr(error, "strerror", "it is closed")
-            msg = f"Standard output cannot be written: {reason}."
-            if isinstance(error, BrokenPipeError):
-                msg = (
-                    "The target stopped reading. Look for its own error; the next run goes on here."
-                )
+            msg = "The target stopped reading. Look for its own error; the next run goes on here."
+            if not isinstance(error, BrokenPipeError):
+                reason = getattr(error, "strerror", "it is closed")
+                msg = f"Standard output cannot be written: {reason}."
             raise TargetGoneError(msg) from None
