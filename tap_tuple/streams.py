@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qsl
 
 from singer_sdk.exceptions import FatalAPIError
@@ -42,21 +42,10 @@ def _schema(*properties: Property[Any]) -> dict[str, Any]:
     return schema
 
 
-class Window(NamedTuple):
-    """The calls that ended at or after `since`, and before `until`."""
-
-    since: datetime
-    until: datetime
-
-    @override
-    def __str__(self) -> str:
-        return f"{format_timestamp(self.since)} to {format_timestamp(self.until)}"
-
-
 def window_of_run(
     config: Mapping[str, Any], bookmarks: Iterable[datetime | None], now: datetime
-) -> Window:
-    """Work out which calls a run reads; it may be none.
+) -> tuple[datetime, datetime]:
+    """Work out since when, and until when, the calls ended that a run reads; it may be none.
 
     From ``lookback_window`` seconds before the earliest bookmark, and at least a second, so that no
     stream misses what another has read, but never from before ``start_date``; until `now`, so that
@@ -68,7 +57,7 @@ def window_of_run(
     lookback = max(config["lookback_window"], OVERLAP.total_seconds())
     # At most to the epoch: the setting may be longer than all time.
     since = reached - timedelta(seconds=min(lookback, (reached - EPOCH).total_seconds()))
-    return Window(max(start, since), min(until, now))
+    return max(start, since), min(until, now)
 
 
 class Calls(PagewiseParent, TupleStream):
@@ -86,7 +75,10 @@ class Calls(PagewiseParent, TupleStream):
         Property("duration_seconds", SECONDS, description="How long the call took, in seconds."),
     )
 
-    window: Window
+    since: datetime
+    until: datetime
+    window: str
+    """Both in words."""
     page_size: int
     pages: CallPages
 
@@ -106,11 +98,12 @@ class Calls(PagewiseParent, TupleStream):
         """Yield a row per call of the run's window."""
         bookmarks = [stream.bookmark for stream in self.selected_streams]
         now = datetime.fromtimestamp(self._tap.initialized_at / 1000, UTC)
-        self.window = window_of_run(self.config, bookmarks, now)
+        self.since, self.until = window_of_run(self.config, bookmarks, now)
+        self.window = f"{format_timestamp(self.since)} to {format_timestamp(self.until)}"
         # A connection test asks for no more than it needs.
         limit = self.ABORT_AT_RECORD_COUNT
         self.page_size = min(self.config["page_size"], limit or MAX_PER_PAGE)
-        self.pages = CallPages(self.window.since, self.page_size, limit=limit)
+        self.pages = CallPages(self.since, self.page_size, limit=limit)
         for stream in self.selected_streams:
             if stream.bookmark and stream.bookmark > now:
                 self.logger.warning(
@@ -119,7 +112,7 @@ class Calls(PagewiseParent, TupleStream):
                     stream.name,
                     format_timestamp(stream.bookmark),
                 )
-            if stream.bookmark and stream.bookmark < self.window.since:
+            if stream.bookmark and stream.bookmark < self.since:
                 self.logger.warning(
                     "start_date is after the bookmark of %s: calls in between are not read.",
                     stream.name,
@@ -130,7 +123,7 @@ class Calls(PagewiseParent, TupleStream):
                 "stream alone, deselect it."
             )
         with self.children_open():
-            if self.window.since >= self.window.until:
+            if self.since >= self.until:
                 self.logger.info("Nothing to read from %s.", self.window)
                 return
             self.logger.info("Reading calls that ended from %s.", self.window)
@@ -158,8 +151,8 @@ class Calls(PagewiseParent, TupleStream):
         self, context: Context | None, next_page_token: ParseResult | None
     ) -> dict[str, Any]:
         return {
-            "since": format_timestamp(self.window.since),
-            "until": format_timestamp(self.window.until),
+            "since": format_timestamp(self.since),
+            "until": format_timestamp(self.until),
             "per_page": self.page_size,
         } | dict(parse_qsl(next_page_token.query) if next_page_token else ())
 
@@ -179,15 +172,13 @@ class Calls(PagewiseParent, TupleStream):
         if not self.selected_streams:
             self.logger.warning("No stream is selected, so nothing was read.")
         for stream in self.selected_streams:
-            stream.logger.info(
-                "%s: %s written, %s read in %s, that ended from %s; bookmark: %s.",
-                stream.name,
-                _counted(stream.rows_written, "row"),
-                _counted(self.pages.read, "call"),
-                _counted(self.rate_limiter.requests, "request"),
-                self.window,
-                format_timestamp(stream.bookmark) if stream.bookmark else "none",
+            bookmark = format_timestamp(stream.bookmark) if stream.bookmark else "none"
+            summary = (
+                f"{_counted(stream.rows_written, 'row')} written, "
+                f"{_counted(self.pages.read, 'call')} read in "
+                f"{_counted(self.rate_limiter.requests, 'request')}, that ended from {self.window}"
             )
+            stream.logger.info("%s: %s; bookmark: %s.", stream.name, summary, bookmark)
 
 
 class CallParticipations(PagewiseChild):

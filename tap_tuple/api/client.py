@@ -157,9 +157,13 @@ class TupleStream(RESTStream[ParseResult]):
                 f"{self.url_base} redirects to {host} (status {status}), and the token is not "
                 "sent there: if you trust that host, set api_url to it."
             )
+        try:
+            words = str(json.loads(response.content)["error"])
+        except (ValueError, LookupError, TypeError):
+            words = ""
+        words = words if PLAIN_WORDS.fullmatch(words) else "nothing that can be quoted."
         message = REFUSALS.get(status, "Tuple refuses the request with status {status}.")
-        url, words = f"{self.url_base}{self.path}", _words_of(response.content)
-        return message.format(status=status, url=url, words=words)
+        return message.format(status=status, url=f"{self.url_base}{self.path}", words=words)
 
     @override
     def request_decorator(self, func: RequestFunc) -> RequestFunc:
@@ -245,12 +249,3 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, requests.Timeout):
         return f"nothing came in time ({type(error).__name__})"
     return f"what came is no HTTP, or broke off ({type(error).__name__})"
-
-
-def _words_of(body: bytes) -> str:
-    """Quote the API's error, if it is in plain words."""
-    try:
-        words = str(json.loads(body)["error"])
-    except (ValueError, LookupError, TypeError):
-        words = ""
-    return words if PLAIN_WORDS.fullmatch(words) else "nothing that can be quoted."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -33,31 +33,46 @@ class User(msgspec.Struct, gc=False):
     email: str | None = None
 
 
-class Participation(msgspec.Struct, gc=False):
+class Timed(msgspec.Struct, gc=False):
+    """What has timestamps, which are converted to UTC as they are decoded."""
+
+    timestamps: ClassVar[tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        """Convert them; a ValueError names one that is none, and msgspec adds where it stands."""
+        for name in self.timestamps:
+            text = getattr(self, name)
+            if text is not None:
+                try:
+                    utc = to_utc(text)
+                except ValueError:
+                    msg = f"no timestamp in {name!r}"
+                    raise ValueError(msg) from None
+                if utc is not text:
+                    setattr(self, name, utc)
+
+
+class Participation(Timed, gc=False):
     """One stay of one person in a call; somebody who rejoins has several."""
+
+    timestamps: ClassVar = ("joined_at", "left_at")
 
     id: Int64
     joined_at: str | None = None
     left_at: str | None = None
     user: User | None = None
 
-    def __post_init__(self) -> None:
-        """Convert the timestamps to UTC."""
-        _to_utc(self, "joined_at", "left_at")
 
-
-class Call(msgspec.Struct, gc=False):
+class Call(Timed, gc=False):
     """A completed call, as the API's page shows it (``GET /api/v2/call_usage``)."""
+
+    timestamps: ClassVar = ("started_at", "ended_at")
 
     id: Int64
     ended_at: str
     started_at: str | None = None
     duration_seconds: Int32 | None = None
     call_participations: list[Participation] | None = None
-
-    def __post_init__(self) -> None:
-        """Convert the timestamps to UTC."""
-        _to_utc(self, "started_at", "ended_at")
 
     @property
     def end(self) -> datetime:
@@ -111,19 +126,6 @@ def total_count(response: requests.Response) -> int | None:
     """Read X-Total-Count, the calls that match the query; None without a number."""
     text = response.headers.get("X-Total-Count", "")
     return int(text) if text.isdecimal() and len(text) <= MAX_COUNT_DIGITS else None
-
-
-def _to_utc(item: msgspec.Struct, *names: str) -> None:
-    for name in names:
-        text = getattr(item, name)
-        if text is not None:
-            try:
-                utc = to_utc(text)
-            except ValueError:
-                msg = f"no timestamp in {name!r}"
-                raise ValueError(msg) from None
-            if utc is not text:
-                setattr(item, name, utc)
 
 
 def _ask_again(problem: str, response: requests.Response) -> NoReturn:

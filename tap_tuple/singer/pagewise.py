@@ -190,16 +190,13 @@ class PagewiseParent(PagewiseStream):
         streams = (self, *self.child_streams)
         return [each for each in streams if isinstance(each, PagewiseStream) and each.selected]
 
-    @cached_property
-    def _children(self) -> list[PagewiseChild]:
-        return [each for each in self.selected_streams if isinstance(each, PagewiseChild)]
-
     @contextmanager
     def children_open(self) -> Generator[None]:
         """Begin and end the children that are selected."""
         with ExitStack() as stack:
-            for child in self._children:
-                stack.enter_context(child.open())
+            for child in self.selected_streams:
+                if isinstance(child, PagewiseChild):
+                    stack.enter_context(child.open())
             yield
 
     def write_page(self, page: Sequence[Any], read_until: str | None) -> Iterator[Record]:
@@ -211,8 +208,9 @@ class PagewiseParent(PagewiseStream):
         items = page
         if not self._writes_rows_as_they_are:
             items = [item for item in page if any(map(is_kept, self.rows_of(item)))]
-        for child in self._children:
-            child.write_rows(items)
+        for child in self.selected_streams:
+            if isinstance(child, PagewiseChild):
+                child.write_rows(items)
         for item in page:
             yield from self.rows_of(item)
         for stream in self.selected_streams:
