@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 
     from tap_tuple.api.response import Call
 
+# With these bounds, loaders make columns of 64 and 32 bits.
 ID = IntegerType(minimum=-(2**63), maximum=2**63 - 1)
-"""With these bounds, loaders make it a column of 64 bits."""
-
 SECONDS = IntegerType(minimum=-(2**31), maximum=2**31 - 1)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-"""Earlier than any call: where a run begins that is to read all history."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # where a run begins that is to read all history
 
 _MILLISECOND_IN_MICROSECONDS = 1000
 _USUAL = {"-T::.", "-T::Z"}

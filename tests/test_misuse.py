@@ -304,9 +304,9 @@ def test_a_dotenv_file_that_is_no_text_is_one_line(
 
 STREAM = {"tap_stream_id": "calls", "schema": {"properties": {"id": {"type": "integer"}}}}
 WRONG_FILES = [
-    ("--config", '{"api_token": NaN}', "is not JSON: it holds NaN."),
+    ("--config", '{"api_token": NaN}', "is not JSON: "),
     ("--state", "", "--state is not JSON"),
-    ("--state", '{"bookmarks": NaN}', "--state is not JSON: it holds NaN."),
+    ("--state", '{"bookmarks": NaN}', "--state is not JSON: "),
     ("--state", '{"calls": "2026-01-01"}', "--state holds no state of a tap"),
     ("--state", '{"calls": {}}', "--state holds no state of a tap"),
     ("--state", '{"value": null}', "--state holds no state of a tap"),

@@ -39,15 +39,11 @@ class RetryPolicy(NamedTuple):
 
 
 RUN = RetryPolicy(timeout_seconds=60, deadline_seconds=180, max_tries=8, max_rate_limit_seconds=600)
-CONNECTION_TEST = RetryPolicy(
-    timeout_seconds=6, deadline_seconds=6, max_tries=2, max_rate_limit_seconds=10
-)
+TEST = RetryPolicy(timeout_seconds=6, deadline_seconds=6, max_tries=2, max_rate_limit_seconds=10)
 
 MAX_BACKOFF_SECONDS = 60  # the longest wait of the tap's own choice: one window of the rate limit
 MAX_RETRY_AFTER_SECONDS = 300  # the longest wait that the server may ask for
-
 TOKENS_PAGE = "https://production.tuple.app/team_management/api_tokens"
-"""Where team owners and managers create tokens."""
 
 REFUSALS = {
     401: "Tuple refuses the token (status 401): set api_token to a token that begins with "
@@ -115,7 +111,7 @@ class TupleStream(RESTStream[ParseResult]):
     @property
     def retry_policy(self) -> RetryPolicy:
         """More for a run than for a connection test, before which somebody sits."""
-        return RUN if self.ABORT_AT_RECORD_COUNT is None else CONNECTION_TEST
+        return RUN if self.ABORT_AT_RECORD_COUNT is None else TEST
 
     @cached_property
     def rate_limiter(self) -> RateLimiter:

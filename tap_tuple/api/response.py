@@ -42,14 +42,11 @@ class Timed(msgspec.Struct, gc=False):
         """Convert them; a ValueError names one that is none, and msgspec adds where it stands."""
         for name in self.timestamps:
             text = getattr(self, name)
-            if text is not None:
-                try:
-                    utc = to_utc(text)
-                except ValueError:
-                    msg = f"no timestamp in {name!r}"
-                    raise ValueError(msg) from None
-                if utc is not text:
-                    setattr(self, name, utc)
+            try:
+                setattr(self, name, None if text is None else to_utc(text))
+            except ValueError:
+                msg = f"no timestamp in {name!r}"
+                raise ValueError(msg) from None
 
 
 class Participation(Timed, gc=False):

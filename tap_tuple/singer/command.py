@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+import msgspec
 from singer_sdk import mapper
 from singer_sdk.exceptions import ConfigurationError, SingerSDKError
 from singer_sdk.singerlib import Catalog
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.plugin_base import PluginBase
 
-SIGNAL_EXIT_CODE = 128
-"""Added to a signal's number, as shells do: a run that was stopped is not a run that is done."""
+SIGNAL_EXIT_CODE = 128  # and the signal's number, as shells do: a run that is stopped is not done
 
 
 class UsageError(ConfigurationError):
@@ -133,10 +133,7 @@ def check_catalog(file: IO[str] | None) -> IO[str] | None:
 def _load_object(source: Path | IO[str], name: str) -> dict[str, Any]:
     try:
         with source.open(encoding="utf-8") if isinstance(source, Path) else source as file:
-            value = json.loads(
-                file.read(),
-                parse_constant=lambda found: refuse(f"{name} is not JSON: it holds {found}."),
-            )
+            value = msgspec.json.decode(file.read())
     except OSError as error:
         refuse(f"{name} cannot be read: {error.strerror}.")
     except UnicodeDecodeError:
@@ -148,15 +145,14 @@ def _load_object(source: Path | IO[str], name: str) -> dict[str, Any]:
 
 def _failed_map(error: Exception) -> str | None:
     """Name the stream and the column whose map failed; the SDK's message may quote a value."""
-    message = None
-    for frame, _ in traceback.walk_tb(error.__traceback__):
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
         stream = getattr(frame.f_locals.get("self"), "stream_alias", None)
         if stream and frame.f_globals.get("__name__") == mapper.__name__:
             # The local names of the SDK's functions for one column; a filter has none.
             column = frame.f_locals.get("property_name") or frame.f_locals.get("prop_key")
             cause = type(error.__cause__ or error).__name__
-            message = (
+            return (
                 f"stream_maps: the map of {stream}, {column or '__filter__'}, failed with {cause}. "
                 "Correct it, or the settings and columns that it uses."
             )
-    return message
+    return None

@@ -43,8 +43,7 @@ if TYPE_CHECKING:
     from singer_sdk.metrics import Counter
     from singer_sdk.singerlib import Catalog
 
-KEY, VALUE = "replication_key", "replication_key_value"
-"""The keys of a bookmark in the state."""
+KEY, VALUE = "replication_key", "replication_key_value"  # of a bookmark in the state
 
 
 class PagewiseStream(Stream):

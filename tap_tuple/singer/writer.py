@@ -17,8 +17,7 @@ from typing_extensions import override
 if TYPE_CHECKING:
     from singer_sdk.helpers.types import Record
 
-ATOMIC_BYTES = select.PIPE_BUF
-"""What a pipe takes in whole or not at all (POSIX ``write``)."""
+ATOMIC_BYTES = select.PIPE_BUF  # what a pipe takes in whole or not at all (POSIX ``write``)
 
 
 class TargetGoneError(FatalSyncError):

@@ -70,6 +70,7 @@ def test_each_new_field_is_warned_of_once_a_run(tap: TapCommand, serve: Serve) -
         ("id", None, "Expected `int`, got `null` in 'id' of call number 3"),
         ("ended_at", None, "Expected `str`, got `null` in 'ended_at' of call 12"),
         ("ended_at", 1772442000, "Expected `str`, got `int` in 'ended_at' of call 12"),
+        ("ended_at", "", "no timestamp in 'ended_at' of call 12"),
         ("started_at", "canary@lumen.example", "no timestamp in 'started_at' of call 12"),
         ("duration_seconds", "long", "got `str` in 'duration_seconds' of call 12"),
         ("call_participations", {}, "got `object` in 'call_participations' of call 12"),
