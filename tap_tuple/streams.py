@@ -82,15 +82,8 @@ class Calls(PagewiseParent, TupleStream):
     pages: CallPages
 
     @override
-    def rows_of(self, item: Call) -> tuple[Record]:
-        return (
-            {
-                "id": item.id,
-                "started_at": item.started_at,
-                "ended_at": item.ended_at,
-                "duration_seconds": item.duration_seconds,
-            },
-        )
+    def rows_of(self, item: Call) -> Iterable[Record]:
+        return [{name: getattr(item, name) for name in self.schema["properties"]}]
 
     @override
     def get_records(self, context: Context | None) -> Iterable[Record]:

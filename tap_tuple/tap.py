@@ -109,9 +109,9 @@ class TapTuple(Tap):
     def invoke(
         cls, *, state: IO[str] | None = None, catalog: IO[str] | None = None, **kwargs: Any
     ) -> None:
-        super().invoke(
-            state=command.check_state(state), catalog=command.check_catalog(catalog), **kwargs
-        )
+        state = state and command.check_state(state)
+        catalog = catalog and command.check_catalog(catalog)
+        super().invoke(state=state, catalog=catalog, **kwargs)
 
     @override
     @classmethod

@@ -138,8 +138,9 @@ def _locate(error: Exception, response: requests.Response) -> str:
         _ask_again("no JSON array of calls", response)
     problem, _, place = str(error).partition(" - at `$[")
     index, _, field = place.rstrip("`").partition("]")
-    call_id = objects[int(index or 0)].get("id")
-    who = f"call {call_id}" if isinstance(call_id, int) else f"call number {int(index) + 1}"
+    position = int(index or 0)
+    call_id = objects[position].get("id")
+    who = f"call {call_id}" if isinstance(call_id, int) else f"call number {position + 1}"
     where = f" in {field[1:]!r}" if field else ""
     return f"Tuple's answer is not as documented: {problem}{where} of {who}; no row of it was used."
 

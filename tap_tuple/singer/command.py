@@ -102,10 +102,8 @@ def load_config(path: str) -> dict[str, Any]:
     return _load_object(Path(path), f"--config {path}")
 
 
-def check_state(file: IO[str] | None) -> IO[str] | None:
+def check_state(file: IO[str]) -> IO[str]:
     """Take the state out of a STATE message, or Meltano's form; refuse what is no tap's state."""
-    if file is None:
-        return None
     state: Any = _load_object(file, "--state")
     for wrapping in ("value", "singer_state"):
         state = state.get(wrapping, state) if isinstance(state, dict) else None
@@ -116,10 +114,8 @@ def check_state(file: IO[str] | None) -> IO[str] | None:
     return io.StringIO(json.dumps(state))
 
 
-def check_catalog(file: IO[str] | None) -> IO[str] | None:
+def check_catalog(file: IO[str]) -> IO[str]:
     """Refuse a file that holds no Singer catalog, and return another to be read again."""
-    if file is None:
-        return None
     catalog = _load_object(file, "--catalog")
     try:
         is_catalog = all(entry.schema.properties for entry in Catalog.from_dict(catalog).streams)
