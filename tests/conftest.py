@@ -36,7 +36,7 @@ HISTORIES_SEED = "TAP_TUPLE_HISTORIES_SEED"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Say how many random histories to play, and which."""
-    parser.addoption("--histories", type=int, default=500, help="Random histories to play.")
+    parser.addoption("--histories", type=int, default=300, help="Random histories to play.")
     parser.addoption("--fuzz", type=int, default=40, help="Examples of each kind of odd input.")
     parser.addoption("--histories-seed", type=int, help="Which ones; the header says it.")
 

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
     from tests.queries.warehouse import Call, Stay
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = "pairing"
 VOID = {"meta", "br", "hr", "img", "input", "link", "wbr"}
 
@@ -188,10 +190,7 @@ def file(tmp_path: Path) -> Database:
 
 
 @pytest.fixture(
-    params=[
-        "duckdb",
-        pytest.param("postgres", marks=[pytest.mark.slow, pytest.mark.xdist_group("meltano")]),
-    ]
+    params=["duckdb", pytest.param("postgres", marks=pytest.mark.xdist_group("meltano"))]
 )
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A database of each kind, which leaves nothing behind."""
@@ -519,7 +518,6 @@ class TestBadInput:
 
         self.check(file.draw(), file.output, "user_email")
 
-    @pytest.mark.slow
     @pytest.mark.xdist_group("meltano")
     @pytest.mark.parametrize("database", ["postgres"], indirect=True)
     def test_a_user_without_rights(self, database: Database) -> None:
@@ -617,7 +615,6 @@ def without_markers(requirements: list[str]) -> set[tuple[str, frozenset[str], S
     return {(each.name, frozenset(each.extras), each.specifier) for each in parsed}
 
 
-@pytest.mark.slow
 @needs_target_duckdb
 def test_it_runs_as_the_readme_says(file: Database) -> None:
     """In an environment of its own, made from its first lines."""
@@ -636,7 +633,6 @@ def test_it_runs_as_the_readme_says(file: Database) -> None:
     assert set(Page(file.output.read_text("utf-8")).charts) == {"weeks", "matrix", "sizes"}
 
 
-@pytest.mark.slow
 @needs_target_duckdb
 def test_meltano_runs_it_after_a_loader(file: Database) -> None:
     file.load(*KNOWN)
