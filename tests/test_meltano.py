@@ -184,20 +184,6 @@ def written(meltano: MeltanoProject, stream: str) -> list[int]:
     return ids
 
 
-def test_a_full_refresh_reads_everything_again(
-    meltano: MeltanoProject, tuple_env: Callable[..., dict[str, str]]
-) -> None:
-    env = tuple_env(make_calls(20))
-    run = ("run", "tap-tuple", "target-jsonl")
-
-    meltano(*run, env=env)
-    assert written(meltano, "calls") == list(range(1, 21))
-    meltano(*run, env=env)
-    assert written(meltano, "calls") == [20]
-    meltano("run", "--full-refresh", "tap-tuple", "target-jsonl", env=env)
-    assert written(meltano, "calls") == list(range(1, 21))
-
-
 def test_one_stream_is_selected_and_the_other_comes_back_with_its_past(
     meltano: MeltanoProject, tuple_env: Callable[..., dict[str, str]]
 ) -> None:
@@ -212,24 +198,6 @@ def test_one_stream_is_selected_and_the_other_comes_back_with_its_past(
     meltano("select", "tap-tuple", "call_participations", "*")
     meltano(*run, env=env)
     assert len(written(meltano, "call_participations")) == 40
-
-
-def test_a_state_is_had_and_set(
-    meltano: MeltanoProject, tuple_env: Callable[..., dict[str, str]]
-) -> None:
-    env = tuple_env(make_calls(20))
-    meltano("run", "--state-id-suffix", "mine", "tap-tuple", "target-jsonl", env=env)
-    written(meltano, "calls")
-    state_id = "dev:tap-tuple-to-target-jsonl:mine"
-
-    (line,) = (x for x in meltano("state", "get", state_id).splitlines() if x.startswith("{"))
-    state = json.loads(line)
-    for bookmark in state["singer_state"]["bookmarks"].values():
-        bookmark["replication_key_value"] = "2026-03-02T09:15:00.000Z"
-    meltano("state", "set", "--force", state_id, json.dumps(state))
-    meltano("run", "--state-id-suffix", "mine", "tap-tuple", "target-jsonl", env=env)
-
-    assert written(meltano, "calls") == list(range(15, 21))
 
 
 def add_plugins(meltano: MeltanoProject, shown: str) -> None:
