@@ -151,7 +151,7 @@ class Calls(PagewiseParent, TupleStream):
     @override
     def parse_response(self, response: requests.Response) -> Iterable[Record]:
         if self.pages.count == 0:
-            warn_of_new_fields(response, self.logger)
+            warn_of_new_fields(response, self._tap.logger)
         page = self.pages.take(response, self.calls_received)
         yield from self.write_page(page, self.pages.read_until)
         self.rate_limiter.report_progress(
