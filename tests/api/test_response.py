@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -61,6 +62,27 @@ def test_each_new_field_is_warned_of_once_a_run(tap: TapCommand, serve: Serve) -
         assert run.stderr.count(f"has a new field, '{name}'") == 1
     assert "canary" not in run.stdout + run.stderr
     assert run.stderr.count("WARNING") == 4
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"1e999", b"1" * 5000, b'"\xff"', b"[" * 500 + b"]" * 500],
+    ids=["too large", "too long", "no UTF-8", "too deep"],
+)
+def test_a_new_field_may_hold_anything(tap: TapCommand, serve: Serve, value: bytes) -> None:
+    calls = make_calls(3)
+    sandbox = serve(calls)
+    body = (
+        json.dumps(calls)
+        .encode()
+        .replace(b'"duration_seconds"', b'"room": %b, "duration_seconds"' % value)
+    )
+    sandbox.faults.append(faults.body(body))
+
+    run = tap(config=config_for(sandbox))
+
+    assert run.returncode == 0
+    assert run.ids("calls") == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
