@@ -180,16 +180,19 @@ def _date_problems(config: Mapping[str, Any]) -> Iterator[str]:
 def _stream_map_problems(maps: object, columns: Mapping[str, Collection[str]]) -> Iterator[str]:
     """Find maps of streams and columns that there are not: they would hide no email, in silence."""
     for name, definition in maps.items() if isinstance(maps, dict) else ():
-        source = definition.get("__source__", name) if isinstance(definition, dict) else name
+        rules = definition if isinstance(definition, dict) else {}
+        source = str(rules.get("__source__", name))
         streams = [stream for stream in columns if fnmatch(stream, source)]
         if not streams and not name.startswith("__"):
             yield f"stream_maps names {source!r}, which is no stream: use {' or '.join(columns)}."
-        if not isinstance(definition, dict) and definition not in (None, "__NULL__"):
+        if definition is not rules and definition not in (None, "__NULL__"):
             yield f"stream_maps has something for {name!r} that is no map: use an object or null."
         known = [column for stream in streams for column in columns[stream]]
-        for column, value in definition.items() if isinstance(definition, dict) else ():
-            is_dropped = value is None or value == "__NULL__"
-            if known and is_dropped and not column.startswith("__") and column not in known:
+        for column, rule in rules.items():
+            if column != "__key_properties__" and not isinstance(rule, str | None):
+                yield f"stream_maps has no text for {column!r} of {name!r}: use one, or null."
+            is_name = column.startswith("__") or column in known
+            if known and rule in (None, "__NULL__") and not is_name:
                 (nearest,) = get_close_matches(column, known, n=1, cutoff=0)
                 yield (
                     f"stream_maps drops {column!r} of {name}, which is no column of it: did you "
@@ -198,8 +201,6 @@ def _stream_map_problems(maps: object, columns: Mapping[str, Collection[str]]) -
 
 
 def _url_problems(url: object) -> Iterator[str]:
-    if url is None:
-        return
     try:
         parts = urlsplit(str(url))
         is_address = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0

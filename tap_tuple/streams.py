@@ -77,7 +77,7 @@ class Calls(PagewiseParent, TupleStream):
     since: datetime
     until: datetime
     window: str
-    """Both in words."""
+    """Both, as the log shows them."""
     page_size: int
     pages: CallPages
 
@@ -109,7 +109,7 @@ class Calls(PagewiseParent, TupleStream):
                     "start_date is after the bookmark of %s: calls in between are not read.",
                     stream.name,
                 )
-        if isinstance(self.stream_maps[0], RemoveRecordTransform) and self.child_streams:
+        if isinstance(self.stream_maps[0], RemoveRecordTransform):
             self.logger.warning(
                 "A stream map drops calls, and all participations with them. To leave out the "
                 "stream alone, deselect it."
@@ -163,14 +163,14 @@ class Calls(PagewiseParent, TupleStream):
         """Sum the run up, a line per stream."""
         if not self.selected_streams:
             self.logger.warning("No stream is selected, so nothing was read.")
+        calls = _counted(self.pages.read, "call")
+        requests = _counted(self.rate_limiter.requests, "request")
         for stream in self.selected_streams:
+            rows = _counted(stream.rows_written, "row")
+            read = f"{calls} read in {requests}, of those that ended from {self.window}"
             bookmark = format_timestamp(stream.bookmark) if stream.bookmark else "none"
-            summary = (
-                f"{_counted(stream.rows_written, 'row')} written, "
-                f"{_counted(self.pages.read, 'call')} read in "
-                f"{_counted(self.rate_limiter.requests, 'request')}, that ended from {self.window}"
-            )
-            stream.logger.info("%s: %s; bookmark: %s.", stream.name, summary, bookmark)
+            message = "%s: %s written, %s; bookmark: %s."
+            stream.logger.info(message, stream.name, rows, read, bookmark)
 
 
 class CallParticipations(PagewiseChild):

@@ -1,4 +1,4 @@
-"""The tap: its settings and its two streams."""
+"""The tap: its two streams, and what it sets up of the SDK."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ class TapTuple(Tap):
         except ConfigValidationError:
             # The SDK's own lines quote the value, which may be the token.
             command.refuse_any(problems(self.config, schema, columns))
-            command.refuse_any(["A setting has a value of the wrong type: see --about."])
+            command.refuse(
+                "Correct stream_maps, faker_config or flattening_*: see the SDK's documentation."
+            )
         if validate_config:
             command.refuse_any(problems(self.config, schema, columns))
         # A bookmark that cannot be used is named before anything is written.

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # where a run begins that is to read all history
 
-_MILLISECOND_IN_MICROSECONDS = 1000
 _USUAL = {"-T::.", "-T::Z"}
 """Every third character, from the hyphen before the day, of a timestamp as the API writes it."""
 
@@ -32,7 +31,7 @@ def parse_timestamp(text: str) -> datetime:
 
 def format_timestamp(timestamp: datetime) -> str:
     """Format a timestamp in UTC, with milliseconds as the API does, or more where it has more."""
-    exact = timestamp.microsecond % _MILLISECOND_IN_MICROSECONDS
+    exact = timestamp.microsecond % 1000
     text = timestamp.astimezone(UTC).isoformat(timespec="microseconds" if exact else "milliseconds")
     return text.replace("+00:00", "Z")
 

@@ -93,7 +93,7 @@ def test_broken_http_is_given_up_in_one_line_that_quotes_nothing(
 
     said = run.stderr + (tmp_path / "log.txt").read_text("utf-8")
     assert run.returncode == 1
-    assert said.count(f"No answer from {server.url} after ") == 1
+    assert said.count(f"No usable answer from {server.url} (tries: ") == 1
     assert "Traceback" not in said
     assert EMAIL not in said
     assert TOKEN not in said
@@ -181,7 +181,7 @@ def test_a_connection_test_of_a_host_that_does_not_answer_says_so_in_15_seconds(
     assert time.monotonic() - began < 15
     assert len(server.received) == 2
     assert_one_line(
-        run, f"No answer from {server.url} after 2 tries: no whole answer within 6 seconds"
+        run, f"No usable answer from {server.url} (tries: 2): no whole answer within 6 seconds"
     )
 
 
@@ -205,7 +205,7 @@ def test_proxies_are_used_for_other_hosts_and_see_no_token(tap: TapCommand) -> N
         through_proxy = len(proxy.received)
         tap("--test", config=config, env={"HTTPS_PROXY": proxy.url, "NO_PROXY": "tuple.invalid"})
 
-    assert_one_line(run, "No answer from https://tuple.invalid after 2 tries: ")
+    assert_one_line(run, "No usable answer from https://tuple.invalid (tries: 2): ")
     assert all(b"CONNECT tuple.invalid:443" in request for request in proxy.received)
     assert not any(TOKEN.encode() in request for request in proxy.received)
     assert len(proxy.received) == through_proxy > 0

@@ -282,7 +282,7 @@ BAD_ANSWERS: dict[str, tuple[Fault, str]] = {
         faults.edited(lambda calls: [*calls, make_call(99, ended_at="2099-01-01T00:00:00Z")]),
         "Tuple answered with calls from outside of the time asked for",
     ),
-    "empty": (faults.edited(lambda _: []), "Tuple answered with no calls, and promised some"),
+    "empty": (faults.edited(lambda _: []), "Tuple answered with no calls where it promised some"),
     "page 1 again": (
         faults.body(json.dumps(make_calls(10)).encode()),
         "Tuple answered with calls from outside of the time asked for",
@@ -320,7 +320,7 @@ def test_answers_that_are_never_right_end_in_one_line_and_no_loop(
     assert len(sandbox.requests) == 9
     (error,) = run.errors
     assert error == (
-        f"No answer from {sandbox.url} after 8 tries: {reason} under status 200. 10 calls read; "
+        f"No usable answer from {sandbox.url} (tries: 8): {reason} (status 200). 10 calls read; "
         "the next run goes on from there."
     )
     assert run.state["bookmarks"]["calls"]["replication_key_value"] == minute(10)

@@ -190,7 +190,7 @@ def test_a_certificate_is_checked_and_the_environment_may_name_its_authority(
     trusted = tap(config=config, env={"REQUESTS_CA_BUNDLE": str(bundle)})
 
     (error,) = refused.errors
-    assert error.startswith(f"No answer from {url} after 1 tries: ")
+    assert error.startswith(f"No usable answer from {url} (tries: 1): ")
     assert "certificate" in error
     assert trusted.returncode == 0
 

@@ -68,21 +68,24 @@ WRONG = [
     ({"api_url": "http://tuple.example"}, "api_url is 'http://tuple.example': the token would be "),
     ({"api_url": "http://127.0.0.1.evil.example"}, "api_url is 'http://127.0.0.1.evil.example': t"),
     ({"api_url": "http://localhost.evil.example"}, "api_url is 'http://localhost.evil.example': t"),
+    ({"stream_maps": {"calls": {"id": 5}}}, "stream_maps has no text for 'id' of 'calls': use one"),
+    ({"stream_maps": {"mine": {"__source__": None}}}, "stream_maps names 'None', which is no stre"),
     ({"user_agent": "tap\r\nX: y"}, "user_agent cannot be sent: set it to printable ASCII charac"),
 ]
 
 
+DEFAULTS = {
+    "api_token": TOKEN,
+    "api_url": "https://production.tuple.app",
+    "lookback_window": 3600,
+    "page_size": 1000,
+    "requests_per_minute": 60,
+}
+
+
 @pytest.mark.parametrize(("settings", "line"), WRONG)
 def test_a_wrong_setting_is_one_line(settings: dict[str, Any], line: str) -> None:
-    defaults = {
-        "api_token": TOKEN,
-        "api_url": "https://production.tuple.app",
-        "lookback_window": 3600,
-        "page_size": 1000,
-        "requests_per_minute": 60,
-    }
-
-    (found,) = problems(defaults | settings, SCHEMA, COLUMNS)
+    (found,) = problems(DEFAULTS | settings, SCHEMA, COLUMNS)
 
     assert found.startswith(line)
     assert "canary" not in found
@@ -103,7 +106,7 @@ def test_a_wrong_setting_is_one_line(settings: dict[str, Any], line: str) -> Non
     ],
 )
 def test_a_right_setting_is_no_problem(settings: dict[str, Any]) -> None:
-    assert list(problems({"api_token": TOKEN} | settings, SCHEMA, COLUMNS)) == []
+    assert list(problems(DEFAULTS | settings, SCHEMA, COLUMNS)) == []
 
 
 @pytest.mark.parametrize(
@@ -157,7 +160,7 @@ def test_maps_by_pattern_and_of_a_source_are_right() -> None:
         "copy": {"__source__": "calls", "id": "__NULL__"},
         "__else__": None,
     }
-    assert list(problems({"api_token": TOKEN, "stream_maps": maps}, SCHEMA, COLUMNS)) == []
+    assert list(problems(DEFAULTS | {"stream_maps": maps}, SCHEMA, COLUMNS)) == []
 
 
 def test_several_wrong_settings_are_a_line_each(tap: TapCommand) -> None:

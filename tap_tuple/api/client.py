@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class RetryPolicy(NamedTuple):
-    """How long a request is given, and how often."""
+    """How long, and how often, a request is tried."""
 
     timeout_seconds: int  # to connect, and again for each part of an answer
     deadline_seconds: int  # for a whole answer, however it drips
@@ -52,7 +52,7 @@ REFUSALS = {
     "for access to the usage API, or set api_token to a token of a team that has it.",
     404: "There is no usage API at {url} (status 404): check api_url.",
     422: "Tuple refuses the time range (status 422): check start_date and end_date. Tuple says: "
-    "{words}",
+    "{words}.",
 }
 """What to do about a refused request, by its status."""
 
@@ -110,7 +110,7 @@ class TupleStream(RESTStream[ParseResult]):
 
     @property
     def retry_policy(self) -> RetryPolicy:
-        """More for a run than for a connection test, before which somebody sits."""
+        """A run gets more than a connection test, for which somebody waits."""
         return RUN if self.ABORT_AT_RECORD_COUNT is None else TEST
 
     @cached_property
@@ -154,10 +154,10 @@ class TupleStream(RESTStream[ParseResult]):
                 "sent there: if you trust that host, set api_url to it."
             )
         try:
-            words = str(json.loads(response.content)["error"])
+            words = str(json.loads(response.content)["error"]).rstrip(".")
         except (ValueError, LookupError, TypeError):
             words = ""
-        words = words if PLAIN_WORDS.fullmatch(words) else "nothing that can be quoted."
+        words = words if PLAIN_WORDS.fullmatch(words) else "nothing that can be quoted"
         message = REFUSALS.get(status, "Tuple refuses the request with status {status}.")
         return message.format(status=status, url=f"{self.url_base}{self.path}", words=words)
 
@@ -179,9 +179,7 @@ class TupleStream(RESTStream[ParseResult]):
         patient = retry(RateLimitedError, max_time=policy.max_rate_limit_seconds)
         # No try mends a certificate, and the rate limit has a patience of its own.
         final = (RateLimitedError, requests.exceptions.SSLError)
-        retried = retry(
-            RETRIED, max_tries=policy.max_tries, giveup=lambda error: isinstance(error, final)
-        )
+        retried = retry(RETRIED, max_tries=policy.max_tries, giveup=lambda e: isinstance(e, final))
         limited = self.rate_limiter.turn()(ends_within(policy.deadline_seconds)(func))
         send = patient(retried(limited))
 
@@ -193,7 +191,7 @@ class TupleStream(RESTStream[ParseResult]):
                 return send(prepared_request, context)
             except RETRIED as error:
                 tries = self.rate_limiter.requests - requests_before
-                msg = f"No answer from {self.url_base} after {tries} tries: {_reason(error)}."
+                msg = f"No usable answer from {self.url_base} (tries: {tries}): {_reason(error)}."
                 raise FatalAPIError(msg) from error
 
         return request

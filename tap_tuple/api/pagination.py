@@ -29,9 +29,9 @@ MAX_REPEATS, MAX_FRUITLESS_RESPONSES = 3, 60
 class CallPages(HeaderLinkPaginator):
     """Asks each time for the calls that ended since the last one read, and hands out new ones.
 
-    An instant does not shift when calls are deleted or finalised meanwhile; page numbers do. They
-    grow only where more calls ended within a second than a page holds. Such pages are read again
-    until two readings agree, and `read_until` waits for that.
+    An instant does not shift when calls are deleted or finalised meanwhile; page numbers do, and
+    are used only where more calls ended within a second than a page holds. Such pages are read
+    again until two readings agree, and `read_until` waits for that.
 
     ``rel="next"`` says that there is more, never where: the token goes to no other host.
     """
@@ -84,7 +84,7 @@ class CallPages(HeaderLinkPaginator):
         self._longest_page = max(self._longest_page, len(calls))
         self._on_page_1 = len(calls) if self._page == 1 else self._on_page_1
         page_length = min(self._longest_page, self._per_page)
-        is_end = self._is_end(response, brought_more=fresh or len(calls) >= page_length)
+        is_end = self._is_end(response, brought_more=bool(fresh) or len(calls) >= page_length)
         last = calls[-1].end if calls else self._since
         since = max(self._since, last - OVERLAP)
         overlap = {key: call for key, call in self._known.items() if call.end >= since - OVERLAP}
@@ -129,7 +129,7 @@ class CallPages(HeaderLinkPaginator):
         # The fragment is never sent: it tells equal queries apart, which the SDK takes for a loop.
         return f"?{urlencode(query)}#{self.count}"
 
-    def _is_end(self, response: requests.Response, *, brought_more: object) -> bool:
+    def _is_end(self, response: requests.Response, *, brought_more: bool) -> bool:
         """Go by the link, and by the count if it can be right; if calls lack, ask a few times."""
         count = total_count(response)
         self.missing = None if count is None or count < len(self._seen) else count - len(self._seen)

@@ -27,8 +27,7 @@ class RateLimiter:
 
     def __init__(self, requests_per_minute: int, logger: logging.Logger) -> None:
         """Start with no request made; the logger gets each wait, and the progress."""
-        self.requests = 0
-        """Requests made so far, retries counted."""
+        self.requests = 0  # made so far, retries counted
         self._limit = requests_per_minute
         self._logger = logger
         self._responded_at: deque[float] = deque(maxlen=min(requests_per_minute, MAX_REMEMBERED))
@@ -54,7 +53,7 @@ class RateLimiter:
             self._responded_at.append(time.monotonic())
 
     def report_progress(self, read: int, missing: int | None, page: int) -> None:
-        """Log the calls read, those missing, if known, and the time they take, each ten seconds."""
+        """Log the calls read, those missing and the time they take, at most every ten seconds."""
         now = time.monotonic()
         if now - self._reported_at < PROGRESS_INTERVAL_SECONDS:
             return

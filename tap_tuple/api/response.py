@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn
 from urllib.parse import parse_qsl, urlsplit
@@ -104,19 +105,20 @@ def decode(response: requests.Response) -> list[Call]:
     if ends and (ends[0] < since - TOLERANCE or ends[-1] >= until + TOLERANCE):
         _ask_again("calls from outside of the time asked for", response)
     if not ends and "page" not in query and (total_count(response) or "next" in response.links):
-        _ask_again("no calls, and promised some", response)
+        _ask_again("no calls where it promised some", response)
     return calls
 
 
 def warn_of_new_fields(response: requests.Response, logger: logging.Logger) -> None:
-    """Warn of each field that the API has gained."""
-    fields = sorted(set(_new_fields(msgspec.json.decode(response.content), Call, "call")))
-    for field in fields[:MAX_NEW_FIELDS]:
-        logger.warning(
-            "Tuple's API has a new field, %r, which this version of tap-tuple leaves out. "
-            "Look for a newer version.",
-            field,
-        )
+    """Warn of the fields, up to ten, that the API has gained."""
+    with suppress(ValueError, RecursionError):  # of a value in a field that is left out
+        fields = sorted(set(_new_fields(msgspec.json.decode(response.content), Call, "call")))
+        for field in fields[:MAX_NEW_FIELDS]:
+            logger.warning(
+                "Tuple's API has a new field, %r, which this version of tap-tuple leaves out. "
+                "Look for a newer version.",
+                field,
+            )
 
 
 def total_count(response: requests.Response) -> int | None:
@@ -126,7 +128,7 @@ def total_count(response: requests.Response) -> int | None:
 
 
 def _ask_again(problem: str, response: requests.Response) -> NoReturn:
-    msg = f"Tuple answered with {problem} under status 200"
+    msg = f"Tuple answered with {problem} (status 200)"
     raise RetriableAPIError(msg, response) from None
 
 

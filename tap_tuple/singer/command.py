@@ -54,6 +54,7 @@ def run(plugin: type[PluginBase], private: re.Pattern[str]) -> NoReturn:
     except Exception as error:  # noqa: BLE001 - whatever a user's log configuration raises
         kind = type(error).__name__
         sys.exit(f"The log cannot be set up ({kind}): check LOGLEVEL and SINGER_SDK_LOG_CONFIG.")
+    stop_on_signals(plugin.logger)
     try:
         sys.exit(command.main(standalone_mode=False))
     except Exception as error:  # noqa: BLE001 - a traceback quotes values, such as emails

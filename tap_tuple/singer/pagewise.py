@@ -57,7 +57,6 @@ class PagewiseStream(Stream):
 
     # One bookmark per stream, whatever partitions a state of another tap has.
     partitions = None
-    is_sorted = True
 
     def rows_of(self, item: Any) -> Iterable[Record]:  # noqa: ANN401
         """Return the rows that an item of a page makes."""

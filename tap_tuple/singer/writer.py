@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 ATOMIC_BYTES = select.PIPE_BUF  # what a pipe takes in whole or not at all (POSIX ``write``)
 
 
-class TargetGoneError(FatalSyncError):
-    """The target stopped reading before the tap was done."""
+class OutputError(FatalSyncError):
+    """Standard output takes no more: the target is gone, or the disk is full."""
 
 
 class LineWriter(GenericSingerWriter[bytes, Message]):
@@ -29,7 +29,7 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
 
     The SDK's writers flush for each record; where ``PYTHONUNBUFFERED`` is set, the file under
     them may take a part of a line. This one hands a pipe no more than it takes in one piece, so
-    that a run leaves whole lines, up to 4 kB each, however it is killed.
+    that a run leaves whole lines, up to `ATOMIC_BYTES` each, however it is killed.
     """
 
     def __init__(self) -> None:
@@ -63,14 +63,13 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
         self.rows[stream] += 1
 
     def _append(self, line: bytes) -> None:
-        self._length += len(line)
-        if self._length > ATOMIC_BYTES:
+        if self._length + len(line) > ATOMIC_BYTES:
             self.flush()
-            self._length = len(line)
         self._lines.append(line)
+        self._length += len(line)
 
     def flush(self) -> None:
-        """Write what is buffered; a TargetGoneError says that nobody reads any more."""
+        """Write what is buffered, or raise an OutputError."""
         lines = memoryview(b"".join(self._lines))
         self._lines.clear()
         self._length = 0
@@ -85,8 +84,8 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
                 else:
                     lines = lines[written:]
         except (AttributeError, OSError) as error:
-            msg = "The target stopped reading. Look for its own error; the next run goes on here."
+            msg = "The target stopped reading. Look for its own error; the next run continues."
             if not isinstance(error, BrokenPipeError):
                 reason = getattr(error, "strerror", "it is closed")
                 msg = f"Standard output cannot be written: {reason}."
-            raise TargetGoneError(msg) from None
+            raise OutputError(msg) from None

@@ -63,7 +63,7 @@ def waits_of(*spoilt: Fault, fails: bool = False) -> list[float]:
         sandbox.faults.extend(spoilt)
         tap = TapTuple(config=config_for(sandbox, requests_per_minute=10_000))
         if fails:
-            with pytest.raises(FatalAPIError, match="No answer from"):
+            with pytest.raises(FatalAPIError, match="No usable answer from"):
                 tap.sync_all()
         else:
             tap.sync_all()
@@ -123,7 +123,7 @@ def test_patience_ends() -> None:
     [
         (faults.status(500, b"canary@lumen.example"), "Tuple answered with status 500"),
         (faults.body(b"<html>canary@lumen.example"), "Tuple answered with no JSON array of calls"),
-        (faults.body(b'{"a":1}'), "Tuple answered with no JSON array of calls under status 200"),
+        (faults.body(b'{"a":1}'), "Tuple answered with no JSON array of calls (status 200)"),
         (faults.reset, "what came is no HTTP, or broke off (ConnectionError)"),
         (faults.truncated, "what came is no HTTP, or broke off (ChunkedEncodingError)"),
         (faults.rate_limited("60"), "the team's requests of this minute are used up (status 429)"),
@@ -139,7 +139,9 @@ def test_giving_up_is_one_line_with_the_host_the_cause_and_the_tries(
 
     assert run.returncode == 1
     (error,) = run.errors
-    assert error.startswith(f"No answer from {sandbox.url} after {len(sandbox.requests)} tries: ")
+    assert error.startswith(
+        f"No usable answer from {sandbox.url} (tries: {len(sandbox.requests)}): "
+    )
     assert said in error
     assert "Traceback" not in run.stderr
     assert "canary" not in run.stderr
@@ -154,7 +156,7 @@ def test_an_unreachable_host_is_one_line(tap: TapCommand) -> None:
 
     (error,) = run.errors
     assert error == (
-        f"No answer from http://127.0.0.1:{port} after 8 tries: Connection refused "
+        f"No usable answer from http://127.0.0.1:{port} (tries: 8): Connection refused "
         "(ConnectionError)."
     )
     assert "Traceback" not in run.stderr
@@ -175,7 +177,7 @@ REFUSED = [
         faults.status(422, b'{"error": "since is invalid", "by": "canary\\u0040lumen.example"}'),
         (
             "Tuple refuses the time range (status 422): check start_date and end_date. Tuple says: "
-            "since is invalid"
+            "since is invalid."
         ),
     ),
     (faults.status(418, b"canary"), "Tuple refuses the request with status 418."),

@@ -1,8 +1,13 @@
-"""Files of the command line."""
+"""Files of the command line, and signals."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 from typing import TYPE_CHECKING
+
+import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,3 +29,22 @@ def test_a_state_that_is_no_state_is_refused(tap: TapCommand, tmp_path: Path) ->
         (error,) = run.errors
         assert error.startswith("--state ")
         assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_file_is_read_is_one_line(
+    tap: TapCommand, tmp_path: Path, number: signal.Signals
+) -> None:
+    pipe = tmp_path / "config.json"
+    os.mkfifo(pipe)
+    command = tap.command("--config", str(pipe))
+
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        with pipe.open("w"):
+            # The tap has opened it for reading, and waits.
+            process.send_signal(number)
+            _, said = process.communicate()
+
+    assert process.returncode == 128 + number
+    assert f"Stopped by signal {number.value};" in said
+    assert "Traceback" not in said

@@ -84,7 +84,7 @@ def test_a_run_that_is_stopped_is_completed_by_the_next(
     if stop is None:
         assert returncode == 1
         assert Run(returncode, "", stderr).errors == [
-            "The target stopped reading. Look for its own error; the next run goes on here."
+            "The target stopped reading. Look for its own error; the next run continues."
         ]
     elif stop is not signal.SIGKILL:
         assert returncode == 128 + stop
