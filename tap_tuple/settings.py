@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import urlsplit
 
 import msgspec
+import requests
 from dotenv import find_dotenv, load_dotenv
 from singer_sdk import typing as th
 
@@ -202,6 +203,7 @@ def _stream_map_problems(maps: object, columns: Mapping[str, Collection[str]]) -
 
 def _url_problems(url: object) -> Iterator[str]:
     try:
+        requests.Request("GET", str(url)).prepare()
         parts = urlsplit(str(url))
         is_address = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:

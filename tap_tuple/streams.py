@@ -50,13 +50,14 @@ def window_of_run(
     stream misses what another has read, but never from before ``start_date``; until `now`, so that
     the run comes to an end. A bookmark of None has its stream read from its start.
     """
-    start = parse_timestamp(config["start_date"]) if config.get("start_date") else EPOCH
+    start = max(parse_timestamp(config["start_date"]), EPOCH) if config.get("start_date") else EPOCH
     until = parse_timestamp(config["end_date"]) if config.get("end_date") else now
-    reached = min((bookmark or EPOCH for bookmark in bookmarks), default=EPOCH)
+    reached = min((bookmark or start for bookmark in bookmarks), default=start)
     lookback = max(config["lookback_window"], OVERLAP.total_seconds())
-    # At most to the epoch: the setting may be longer than all time.
-    since = reached - timedelta(seconds=min(lookback, (reached - EPOCH).total_seconds()))
-    return max(start, since), min(until, now)
+    # Compared before it is subtracted: the setting may be longer than all time.
+    is_after_start = lookback < (reached - start).total_seconds()
+    since = reached - timedelta(seconds=lookback) if is_after_start else start
+    return since, min(until, now)
 
 
 class Calls(PagewiseParent, TupleStream):
@@ -76,8 +77,7 @@ class Calls(PagewiseParent, TupleStream):
 
     since: datetime
     until: datetime
-    window: str
-    """Both, as the log shows them."""
+    window: str  # both, as the log shows them
     page_size: int
     pages: CallPages
 
@@ -105,10 +105,8 @@ class Calls(PagewiseParent, TupleStream):
                     format_timestamp(stream.bookmark),
                 )
             if stream.bookmark and stream.bookmark < self.since:
-                self.logger.warning(
-                    "start_date is after the bookmark of %s: calls in between are not read.",
-                    stream.name,
-                )
+                message = "start_date is after the bookmark of %s: calls in between are not read."
+                self.logger.warning(message, stream.name)
         if isinstance(self.stream_maps[0], RemoveRecordTransform):
             self.logger.warning(
                 "A stream map drops calls, and all participations with them. To leave out the "
@@ -128,11 +126,9 @@ class Calls(PagewiseParent, TupleStream):
                 msg = f"{error} {read} read; the next run goes on from there."
                 raise type(error)(msg) from error
         if self.pages.missing and limit is None:
-            self.logger.warning(
-                "Tuple promised %d calls and sent %d. The next run asks for the rest.",
-                self.pages.read + self.pages.missing,
-                self.pages.read,
-            )
+            promised = self.pages.read + self.pages.missing
+            message = "Tuple promised %d calls and sent %d. The next run asks for the rest."
+            self.logger.warning(message, promised, self.pages.read)
 
     @override
     def get_new_paginator(self) -> CallPages:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from copy import deepcopy
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from singer_sdk import Tap
@@ -54,35 +55,32 @@ class TapTuple(Tap):
     config_jsonschema = SCHEMA
 
     @override
-    def __init__(  # ty: ignore[incompatible-method-override] - paths are read by the command line
-        self, *, config: dict[str, Any] | None = None, validate_config: bool = True, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, config: dict[str, Any] | None = None, **kwargs: Any) -> None:  # ty: ignore[incompatible-method-override]
         """Check the settings before anything else is done with them: null counts as left out.
 
         Raises:
-            UsageError: If a setting cannot be used; a line per setting says what to do.
+            ConfigurationError: If a setting cannot be used; a line per setting says what to do.
         """
         given = {name: value for name, value in (config or {}).items() if value is not None}
         schema = self.config_jsonschema
         self.append_builtin_config(schema)
-        columns = {stream.name: stream.schema["properties"] for stream in STREAMS}
         if kwargs.get("parse_env_config"):
             command.refuse_any(load_environment(schema, self.name))
         try:
-            super().__init__(config=given, validate_config=validate_config, **kwargs)
+            super().__init__(config=given, **kwargs)
         except ConfigValidationError:
             # The SDK's own lines quote the value, which may be the token.
-            command.refuse_any(problems(self.config, schema, columns))
-            command.refuse(
-                "Correct stream_maps, faker_config or flattening_*: see the SDK's documentation."
-            )
-        if validate_config:
-            command.refuse_any(problems(self.config, schema, columns))
+            self._check_settings()
+            command.refuse("Correct stream_maps, faker_config or flattening_*: see the SDK's docs.")
         # A bookmark that cannot be used is named before anything is written.
         _ = [getattr(stream, "bookmark", None) for stream in self.streams.values()]
         command.stop_on_signals(self.logger)
         for name in sorted(self.config.keys() - schema["properties"].keys()):
             self.logger.warning("Ignoring unknown setting %s.", name)
+
+    def _check_settings(self) -> None:
+        columns = {stream.name: stream.schema["properties"] for stream in STREAMS}
+        command.refuse_any(problems(self.config, self.config_jsonschema, columns))
 
     @override
     def setup_mapper(self) -> None:
@@ -90,6 +88,8 @@ class TapTuple(Tap):
 
         The SDK takes a deselected stream's columns away first, and may then fail on its map.
         """
+        # What follows makes the streams, and the maps, of settings that have to be right.
+        self._check_settings()
         self.mapper = PluginMapper(plugin_config=dict(self.config), logger=self.logger)
         catalog = deepcopy(self.catalog)
         for entry in catalog.streams:
@@ -123,5 +123,6 @@ class TapTuple(Tap):
         loaded = super().cb_config(ctx, param, tuple(path for path in value if path == "ENV"))
         for path in value:
             # The SDK would read a file once more, which a pipe cannot be.
-            loaded.config.update(command.load_config(path) if path != "ENV" else {})
+            if path != "ENV":
+                loaded.config.update(command.load_object(Path(path), f"--config {path}"))
         return loaded

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # where a run begins that is to read all history
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # earlier than any call: all history begins here
 
 _USUAL = {"-T::.", "-T::Z"}
 """Every third character, from the hyphen before the day, of a timestamp as the API writes it."""

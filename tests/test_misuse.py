@@ -316,6 +316,16 @@ WRONG_FILES = [
     ("--catalog", '{"streams": ' + "[" * 100_000, "--catalog is not JSON"),
     ("--state", '{"value": {"calls": "2026-01-01"}}', "--state holds no state of a tap"),
     ("--catalog", '{"streams": 3}', "holds no Singer catalog"),
+    ("--catalog", "{}", "holds no Singer catalog"),
+    ("--catalog", json.dumps({"streams": [STREAM | {"tap_stream_id": 5}]}), "at `$.streams[0].tap"),
+    *(
+        (
+            "--catalog",
+            json.dumps({"streams": [STREAM | {"metadata": [{"breadcrumb": b, "metadata": {}}]}]}),
+            "at `$.streams[0].metadata[0].breadcrumb",
+        )
+        for b in ("properties.id", {"properties": "id"}, ["properties", 5])
+    ),
     ("--catalog", json.dumps({"streams": [STREAM | {"schema": {}}]}), "holds no Singer catalog"),
     ("--catalog", json.dumps({"streams": [STREAM | {"schema": None}]}), "holds no Singer catalog"),
     (

@@ -33,6 +33,15 @@ def test_a_call_finalised_within_the_lookback_is_picked_up_by_the_next_run(
     assert bookmarks(second.state) == bookmarks(first.state)
 
 
+def test_a_start_date_before_any_call_reads_all_history(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve(make_calls(3))
+
+    run = tap(config=config_for(sandbox, start_date="0001-01-01"))
+
+    assert run.ids("calls") == [1, 2, 3]
+    assert sandbox.requests[0].query["since"] == "1970-01-01T00:00:00.000Z"
+
+
 def test_an_empty_window_asks_for_nothing(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(30))
 

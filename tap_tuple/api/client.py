@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from email.utils import formatdate, parsedate_to_datetime
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cached_property, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -76,17 +78,18 @@ class TupleStream(RESTStream[ParseResult]):
     calls_received: list[Call]
     """The calls of the latest response, set by `validate_response`."""
 
+    @cached_property
     @override
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def requests_session(self) -> requests.Session:
         """Take proxies and certificates from the environment, but no proxy to this machine.
 
         The SDK sends prepared requests, for which requests does not look for certificates.
         """
-        super().__init__(*args, **kwargs)
-        session = self.requests_session
+        session = requests.Session()
         environment = session.merge_environment_settings(self.url_base, {}, None, None, None)
         session.verify = environment["verify"]
         session.trust_env = not is_loopback(urlsplit(self.url_base).hostname or "")
+        return session
 
     @property
     @override
@@ -155,7 +158,7 @@ class TupleStream(RESTStream[ParseResult]):
             )
         try:
             words = str(json.loads(response.content)["error"]).rstrip(".")
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             words = ""
         words = words if PLAIN_WORDS.fullmatch(words) else "nothing that can be quoted"
         message = REFUSALS.get(status, "Tuple refuses the request with status {status}.")
@@ -168,13 +171,8 @@ class TupleStream(RESTStream[ParseResult]):
         Replaces the SDK's decorator, whose patience ends before a window of the rate limit does
         and which logs each failure twice.
         """
-        retry = partial(
-            backoff.on_exception,
-            self.backoff_wait_generator,
-            on_backoff=self.backoff_handler,
-            jitter=None,
-            logger=None,
-        )
+        waits, warn = self.backoff_wait_generator, self.backoff_handler
+        retry = partial(backoff.on_exception, waits, on_backoff=warn, jitter=None, logger=None)
         policy = self.retry_policy
         patient = retry(RateLimitedError, max_time=policy.max_rate_limit_seconds)
         # No try mends a certificate, and the rate limit has a patience of its own.
@@ -209,12 +207,9 @@ class TupleStream(RESTStream[ParseResult]):
 
     @override
     def backoff_handler(self, details: Details) -> None:
-        self.logger.warning(
-            "Try %d failed: %s. Trying again in %.1f seconds.",
-            details["tries"],
-            _reason(details["exception"]),
-            details["wait"],
-        )
+        tries, reason, wait = details["tries"], _reason(details["exception"]), details["wait"]
+        message = "Try %d failed: %s. Trying again in %.1f seconds."
+        self.logger.warning(message, tries, reason, wait)
 
 
 def _retry_after_seconds(response: requests.Response | None) -> float:
@@ -223,12 +218,15 @@ def _retry_after_seconds(response: requests.Response | None) -> float:
     text = headers.get("Retry-After", "").strip()
     if text.isdecimal():
         return min(float(text), MAX_RETRY_AFTER_SECONDS)
-    try:
-        # The server's own clock, where it tells it: this machine's may be wrong.
-        now = parsedate_to_datetime(headers.get("Date", formatdate(usegmt=True)))
-        return min((parsedate_to_datetime(text) - now).total_seconds(), MAX_RETRY_AFTER_SECONDS)
-    except (ValueError, TypeError, OverflowError):
-        return 0
+    # The server's own clock, where it tells it: this machine's may be wrong.
+    now = _http_date(headers.get("Date", "")) or datetime.now(UTC)
+    return min(((_http_date(text) or now) - now).total_seconds(), MAX_RETRY_AFTER_SECONDS)
+
+
+def _http_date(text: str) -> datetime | None:
+    with suppress(ValueError, OverflowError):
+        return parsedate_to_datetime(text).replace(tzinfo=UTC)
+    return None
 
 
 def _reason(error: BaseException) -> str:

@@ -15,7 +15,6 @@ import click
 import msgspec
 from singer_sdk import mapper
 from singer_sdk.exceptions import ConfigurationError, SingerSDKError
-from singer_sdk.singerlib import Catalog
 
 from tap_tuple.singer.logs import guard_logs
 
@@ -28,16 +27,10 @@ if TYPE_CHECKING:
 
     from singer_sdk.plugin_base import PluginBase
 
-SIGNAL_EXIT_CODE = 128  # and the signal's number, as shells do: a run that is stopped is not done
-
-
-class UsageError(ConfigurationError):
-    """A setting, or a file given on the command line, has a value that cannot be used."""
-
 
 def refuse(message: str) -> NoReturn:
-    """Raise a UsageError that hides its cause."""
-    raise UsageError(message) from None
+    """Raise a ConfigurationError that hides its cause."""
+    raise ConfigurationError(message) from None
 
 
 def refuse_any(messages: Iterable[str]) -> None:
@@ -90,7 +83,8 @@ def stop_on_signals(logger: logging.Logger) -> None:
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
         logger.warning("Stopped by signal %d; the next run goes on at the bookmark.", number)
-        sys.exit(SIGNAL_EXIT_CODE + number)
+        # As shells do: a run that is stopped is not a run that is done.
+        sys.exit(128 + number)
 
     # As the SDK does: only the main thread may handle signals.
     if threading.current_thread() is threading.main_thread():
@@ -98,14 +92,9 @@ def stop_on_signals(logger: logging.Logger) -> None:
             signal.signal(number, stop)
 
 
-def load_config(path: str) -> dict[str, Any]:
-    """Load a configuration file; refuse one that is not there, or holds no JSON object."""
-    return _load_object(Path(path), f"--config {path}")
-
-
 def check_state(file: IO[str]) -> IO[str]:
     """Take the state out of a STATE message, or Meltano's form; refuse what is no tap's state."""
-    state: Any = _load_object(file, "--state")
+    state: Any = load_object(file, "--state")
     for wrapping in ("value", "singer_state"):
         state = state.get(wrapping, state) if isinstance(state, dict) else None
     is_state = isinstance(state, dict) and (not state or "bookmarks" in state)
@@ -117,17 +106,32 @@ def check_state(file: IO[str]) -> IO[str]:
 
 def check_catalog(file: IO[str]) -> IO[str]:
     """Refuse a file that holds no Singer catalog, and return another to be read again."""
-    catalog = _load_object(file, "--catalog")
+    catalog = load_object(file, "--catalog")
     try:
-        is_catalog = all(entry.schema.properties for entry in Catalog.from_dict(catalog).streams)
-    except (AttributeError, KeyError, TypeError, ValueError):
-        is_catalog = False
-    if not is_catalog:
-        refuse("--catalog holds no Singer catalog: make one with --discover.")
+        msgspec.convert(catalog, _Catalog)
+    except msgspec.ValidationError as error:
+        refuse(f"--catalog holds no Singer catalog: {error}. Make one with --discover.")
     return io.StringIO(json.dumps(catalog))
 
 
-def _load_object(source: Path | IO[str], name: str) -> dict[str, Any]:
+class _Catalog(msgspec.Struct):
+    class Stream(msgspec.Struct):
+        class Schema(msgspec.Struct):
+            properties: dict[str, dict[str, Any]]
+
+        class Metadata(msgspec.Struct):
+            breadcrumb: list[str]
+            metadata: dict[str, Any]
+
+        tap_stream_id: str
+        schema: Schema
+        metadata: list[Metadata] = []
+
+    streams: list[Stream]
+
+
+def load_object(source: Path | IO[str], name: str) -> dict[str, Any]:
+    """Load a JSON file, which `name` names in messages; refuse one that holds no object."""
     try:
         with source.open(encoding="utf-8") if isinstance(source, Path) else source as file:
             value = msgspec.json.decode(file.read())

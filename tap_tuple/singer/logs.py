@@ -11,9 +11,7 @@ from singer_sdk.metrics import Metric, Point
 if TYPE_CHECKING:
     import re
 
-QUOTING_LOGGERS = ("urllib3", "singer_sdk.mapper")
-"""They quote what they read or compute, which may be an email, a token or a salt."""
-
+QUOTING_LOGGERS = ("urllib3", "singer_sdk.mapper")  # they quote emails, tokens and salts
 REDACTED = "[redacted]"
 HIDDEN = -1  # below the level of every handler
 

@@ -69,7 +69,7 @@ class PagewiseStream(Stream):
         None if it is to be read from its start: the first time, or with FULL_TABLE replication.
 
         Raises:
-            UsageError: If the state holds no timestamp.
+            ConfigurationError: If the state holds no timestamp.
         """
         if self.replication_method != REPLICATION_INCREMENTAL:
             return None

@@ -84,6 +84,24 @@ def test_retry_after_goes_by_the_clock_of_the_server() -> None:
     assert waits_of(faults.status(503, headers=headers)) == [30.0]
 
 
+@pytest.mark.parametrize(("zone", "servers"), [("GMT", "-0000"), ("-0000", "GMT")])
+def test_dates_of_http_are_in_utc_with_or_without_a_zone(zone: str, servers: str) -> None:
+    headers = {
+        "Retry-After": f"Mon, 02 Mar 2026 09:00:30 {zone}",
+        "Date": f"Mon, 02 Mar 2026 09:00:00 {servers}",
+    }
+
+    assert waits_of(faults.status(429, headers=headers)) == [30.0]
+
+
+def test_retry_after_is_obeyed_beside_a_date_that_is_none() -> None:
+    headers = {"Retry-After": http_date(30), "Date": "soon"}
+
+    (wait,) = waits_of(faults.status(429, headers=headers))
+
+    assert 28 < wait <= 30
+
+
 def test_a_retry_after_that_is_over_is_a_wait_of_a_second() -> None:
     for value in ("0", http_date(-60)):
         assert waits_of(faults.rate_limited(value)) == [1.0]
@@ -171,6 +189,7 @@ REFUSED = [
             "https://production.tuple.app/team_management/api_tokens."
         ),
     ),
+    (faults.status(401, b"[" * 100_000), "Tuple refuses the token (status 401)"),
     (faults.status(403, b"canary"), "Tuple does not let this token read the team's calls (status"),
     (faults.status(404, b"canary"), "There is no usage API at http://127.0.0.1:"),
     (

@@ -39,11 +39,10 @@ def test_a_signal_while_a_file_is_read_is_one_line(
     os.mkfifo(pipe)
     command = tap.command("--config", str(pipe))
 
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        with pipe.open("w"):
-            # The tap has opened it for reading, and waits.
-            process.send_signal(number)
-            _, said = process.communicate()
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process, pipe.open("w"):
+        # The tap has opened it for reading, and waits.
+        process.send_signal(number)
+        _, said = process.communicate()
 
     assert process.returncode == 128 + number
     assert f"Stopped by signal {number.value};" in said
