@@ -184,22 +184,6 @@ def written(meltano: MeltanoProject, stream: str) -> list[int]:
     return ids
 
 
-def test_one_stream_is_selected_and_the_other_comes_back_with_its_past(
-    meltano: MeltanoProject, tuple_env: Callable[..., dict[str, str]]
-) -> None:
-    env = tuple_env(make_calls(20))
-    run = ("run", "tap-tuple", "target-jsonl")
-
-    meltano("select", "tap-tuple", "calls", "*")
-    meltano(*run, env=env)
-    assert written(meltano, "calls") == list(range(1, 21))
-    assert written(meltano, "call_participations") == []
-
-    meltano("select", "tap-tuple", "call_participations", "*")
-    meltano(*run, env=env)
-    assert len(written(meltano, "call_participations")) == 40
-
-
 def add_plugins(meltano: MeltanoProject, shown: str) -> None:
     """Add plugins to meltano.yml, as a person does who copies them from the documents."""
     file = meltano.folder / "meltano.yml"
@@ -265,19 +249,6 @@ def test_dx_gets_both_tables_from_a_role_that_may_do_nothing_else(
                 columns = ", ".join(COLUMNS[stream])
                 query = f"SELECT {columns} FROM custom.tuple_{stream} ORDER BY id"  # noqa: S608
                 assert database.execute(query.encode()).fetchall() == rows
-
-
-def test_the_schedule_runs_the_job_into_postgres(
-    meltano: MeltanoProject, tuple_env: Callable[..., dict[str, str]], postgres: str
-) -> None:
-    calls = make_calls(20)
-    url = postgres.replace("://", "+psycopg://")
-    env = tuple_env(calls) | {"TARGET_POSTGRES_SQLALCHEMY_URL": url}
-
-    with psycopg.connect(postgres, autocommit=True) as database:
-        database.execute('DROP SCHEMA IF EXISTS "tuple" CASCADE')
-        meltano("schedule", "run", "hourly-tuple-to-postgres", env=env)
-        assert tables(database) == as_stored(calls)
 
 
 def test_emails_are_hashed_and_calls_filtered_by_what_the_page_on_privacy_shows(
