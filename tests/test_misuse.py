@@ -196,9 +196,10 @@ def test_no_proxy_is_used_for_this_machine(tap: TapCommand, serve: Serve, variab
 def test_proxies_are_used_for_other_hosts_and_see_no_token(tap: TapCommand) -> None:
     config = {"api_url": "https://tuple.invalid", "api_token": TOKEN}
     with RawServer(http("HTTP/1.1 407 Proxy\nContent-Length: 0")) as proxy:
-        run = tap("--test", config=config, env={"HTTPS_PROXY": proxy.url})
+        env = {"HTTPS_PROXY": proxy.url}
+        run = tap("--test", config=config, env=env, time_flies=True)
         through_proxy = len(proxy.received)
-        tap("--test", config=config, env={"HTTPS_PROXY": proxy.url, "NO_PROXY": "tuple.invalid"})
+        tap("--test", config=config, env=env | {"NO_PROXY": "tuple.invalid"}, time_flies=True)
 
     assert_one_line(run, "No usable answer from https://tuple.invalid (tries: 2): ")
     assert all(b"CONNECT tuple.invalid:443" in request for request in proxy.received)

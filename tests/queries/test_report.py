@@ -24,7 +24,6 @@ from packaging.requirements import Requirement
 from typing_extensions import override
 from uv import find_uv_bin
 
-from queries import report
 from tests.conftest import ROOT, clean_environment
 from tests.meltano_project import MeltanoProject, needs_target_duckdb
 from tests.postgres_server import free_port
@@ -171,6 +170,9 @@ class Database:
 
 def draw(*arguments: str | Path) -> Result:
     """Run the command."""
+    # To import it takes two seconds, which whoever deselects these tests need not wait.
+    from queries import report  # noqa: PLC0415
+
     return CliRunner().invoke(report.main, [str(argument) for argument in arguments])
 
 
