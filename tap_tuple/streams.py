@@ -159,6 +159,7 @@ class Calls(PagewiseParent, TupleStream):
         """Sum the run up, a line per stream."""
         if not self.selected_streams:
             self.logger.warning("No stream is selected, so nothing was read.")
+            return
         calls = _counted(self.pages.read, "call")
         requests = _counted(self.rate_limiter.requests, "request")
         for stream in self.selected_streams:

@@ -180,7 +180,7 @@ def test_a_run_without_a_selected_stream_says_so(tap: TapCommand, serve: Serve) 
     )
 
     assert "No stream is selected, so nothing was read." in run.stderr
-    assert sandbox.requests == []
+    assert (run.returncode, sandbox.requests) == (0, [])
 
 
 def test_a_catalog_may_leave_the_parent_out(tap: TapCommand, serve: Serve) -> None:
