@@ -86,8 +86,7 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
 ).to_dict()
 """The tap's own settings."""
 
-BOOLEANS = ("true", "1", "yes", "on", "false", "0", "no", "off")
-"""The words for a boolean in the environment; the SDK takes any other for false."""
+BOOLEANS = ("true", "1", "yes", "on", "false", "0", "no", "off")  # any other is false to the SDK
 
 KINDS: dict[str, tuple[type, Callable[[str], object], str]] = {
     "integer": (int, int, "a whole number"),
@@ -118,8 +117,7 @@ def problems(
             allowed = f"of at least {least}" if greatest == inf else f"from {least} to {greatest}"
             yield f"{name} is {value!r}: set it to {meaning} {allowed}."
     yield from _stream_map_problems(config.get("stream_maps"), columns)
-    user_agent = config.get("user_agent")
-    if user_agent is not None and not _is_header_text(user_agent):
+    if not _is_header_text(config.get("user_agent", "left out")):
         yield "user_agent cannot be sent: set it to printable ASCII characters, or leave it out."
 
 
@@ -159,16 +157,13 @@ def _is_header_text(value: object) -> TypeGuard[str]:
 
 def _date_problems(config: Mapping[str, Any]) -> Iterator[str]:
     dates: dict[str, datetime] = {}
-    for name in ("start_date", "end_date"):
-        value = config.get(name)
-        if value is None:
-            continue
+    for name in [name for name in ("start_date", "end_date") if name in config]:
         try:
-            dates[name] = parse_timestamp(value)
+            dates[name] = parse_timestamp(config[name])
         except (TypeError, ValueError):
             yield (
-                f"{name} is {value!r}: set it to a date such as 2026-01-31, or to a time such as "
-                "2026-01-31T09:00:00Z, or leave it out."
+                f"{name} is {config[name]!r}: set it to a date such as 2026-01-31, or to a time "
+                "such as 2026-01-31T09:00:00Z, or leave it out."
             )
     start, end = dates.get("start_date"), dates.get("end_date")
     if start and end and start >= end:
@@ -186,7 +181,7 @@ def _stream_map_problems(maps: object, columns: Mapping[str, Collection[str]]) -
         streams = [stream for stream in columns if fnmatch(stream, source)]
         if not streams and not name.startswith("__"):
             yield f"stream_maps names {source!r}, which is no stream: use {' or '.join(columns)}."
-        if definition is not rules and definition not in (None, "__NULL__"):
+        if (definition is not rules or name == "__else__") and definition not in (None, "__NULL__"):
             yield f"stream_maps has something for {name!r} that is no map: use an object or null."
         known = [column for stream in streams for column in columns[stream]]
         for column, rule in rules.items():

@@ -27,11 +27,8 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.plugin_base import _ConfigInput
 
-STREAMS = (Calls, CallParticipations)
-
-# Bounded, or a long word without an @ would take time by its square.
 PRIVATE = re.compile(r"(?i)sk-tuple-[^\s'\",;)\]}]+|[^\s'\"<>(@]{1,64}@[^\s'\"<>)]{1,255}")
-"""What looks like a token or an email; no log line shows it."""
+"""What looks like a token or an email; bounded, or a long word would take time by its square."""
 
 
 class TapTuple(Tap):
@@ -68,9 +65,11 @@ class TapTuple(Tap):
             command.refuse_any(load_environment(schema, self.name))
         try:
             super().__init__(config=given, **kwargs)
-        except ConfigValidationError:
-            # The SDK's own lines quote the value, which may be the token.
+        except (AttributeError, ConfigValidationError) as error:
+            # The SDK's own lines quote the value, such as the token; a bad `__else__` breaks them.
             self._check_settings()
+            if isinstance(error, AttributeError):
+                raise
             command.refuse("Correct stream_maps, faker_config or flattening_*: see the SDK's docs.")
         # A bookmark that cannot be used is named before anything is written.
         _ = [getattr(stream, "bookmark", None) for stream in self.streams.values()]
@@ -79,7 +78,7 @@ class TapTuple(Tap):
             self.logger.warning("Ignoring unknown setting %s.", name)
 
     def _check_settings(self) -> None:
-        columns = {stream.name: stream.schema["properties"] for stream in STREAMS}
+        columns = {each.name: each.schema["properties"] for each in (Calls, CallParticipations)}
         command.refuse_any(problems(self.config, self.config_jsonschema, columns))
 
     @override
@@ -104,7 +103,7 @@ class TapTuple(Tap):
 
     @override
     def discover_streams(self) -> Sequence[Stream]:
-        return [stream(self) for stream in STREAMS]
+        return [Calls(self), CallParticipations(self)]
 
     @override
     @classmethod

@@ -240,6 +240,13 @@ def test_a_token_in_another_setting_is_not_quoted(
     assert_one_line(run, next(iter(settings)))
 
 
+@pytest.mark.parametrize("value", [5, {}, "x", {"id": None}])
+def test_an_else_that_is_neither_null_nor_its_word_is_named(tap: TapCommand, value: Any) -> None:
+    run = tap(config={"api_token": TOKEN, "stream_maps": {"__else__": value}})
+
+    assert_one_line(run, "stream_maps has something for '__else__' that is no map: ")
+
+
 def test_a_token_as_a_name_is_not_quoted(tap: TapCommand, serve: Serve) -> None:
     run = tap(config=config_for(serve([])) | {TOKEN: 1}, env=DEBUG)
     option = tap(f"--{TOKEN}")
@@ -306,6 +313,17 @@ WRONG_FILES = [
     ("--state", '{"calls": "2026-01-01"}', "--state holds no state of a tap"),
     ("--state", '{"calls": {}}', "--state holds no state of a tap"),
     ("--state", '{"value": null}', "--state holds no state of a tap"),
+    (
+        "--state",
+        '{"bookmarks": {"calls": {"progress_markers": 5}}}',
+        "Expected `object`, got `int`",
+    ),
+    (
+        "--state",
+        '{"bookmarks": {"calls": {"partitions": [null]}}}',
+        "Expected `object`, got `null`",
+    ),
+    ("--catalog", json.dumps({"streams": [STREAM | {"stream": []}]}), "at `$.streams[0].stream`"),
     ("--state", '{"singer_state": "x"}', "--state holds no state of a tap"),
     ("--state", "[" * 100_000, "--state is not JSON"),
     ("--config", '{"page_size": ' + "1" * 5000 + "}", "is not JSON"),

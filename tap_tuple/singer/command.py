@@ -1,4 +1,5 @@
 """The command line: files are checked before they are used, and a failure is one line."""
+# ruff: noqa: UP013 - the shapes of files fit on a line each
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, NotRequired, TypedDict
 
 import click
 import msgspec
@@ -26,6 +27,27 @@ if TYPE_CHECKING:
     from typing import IO
 
     from singer_sdk.plugin_base import PluginBase
+
+# What is used of a catalog and of a state.
+Object = dict[str, Any]
+Property = TypedDict("Property", {"type": str | list[str]}, total=False)
+Schema = TypedDict("Schema", {"properties": dict[str, Property]})
+Metadata = TypedDict("Metadata", {"breadcrumb": list[str], "metadata": Object})
+Stream = TypedDict(
+    "Stream",
+    {
+        "tap_stream_id": str,
+        "schema": Schema,
+        "metadata": NotRequired[list[Metadata]],
+        "stream": NotRequired[str | None],
+        "replication_key": NotRequired[str | None],
+    },
+)
+Catalog = TypedDict("Catalog", {"streams": list[Stream]})
+Bookmark = TypedDict(
+    "Bookmark", {"progress_markers": Object, "partitions": list[Object]}, total=False
+)
+State = TypedDict("State", {"bookmarks": dict[str, Bookmark]})
 
 
 def refuse(message: str) -> NoReturn:
@@ -97,10 +119,10 @@ def check_state(file: IO[str]) -> IO[str]:
     state: Any = load_object(file, "--state")
     for wrapping in ("value", "singer_state"):
         state = state.get(wrapping, state) if isinstance(state, dict) else None
-    is_state = isinstance(state, dict) and (not state or "bookmarks" in state)
-    bookmarks = state.get("bookmarks", {}) if is_state else None
-    if not isinstance(bookmarks, dict) or not all(isinstance(x, dict) for x in bookmarks.values()):
-        refuse("--state holds no state of a tap: it needs 'bookmarks', an object per stream.")
+    try:
+        msgspec.convert(state or {"bookmarks": state}, State)
+    except msgspec.ValidationError as error:
+        refuse(f"--state holds no state of a tap: {error}.")
     return io.StringIO(json.dumps(state))
 
 
@@ -108,26 +130,10 @@ def check_catalog(file: IO[str]) -> IO[str]:
     """Refuse a file that holds no Singer catalog, and return another to be read again."""
     catalog = load_object(file, "--catalog")
     try:
-        msgspec.convert(catalog, _Catalog)
+        msgspec.convert(catalog, Catalog)
     except msgspec.ValidationError as error:
         refuse(f"--catalog holds no Singer catalog: {error}. Make one with --discover.")
     return io.StringIO(json.dumps(catalog))
-
-
-class _Catalog(msgspec.Struct):
-    class Stream(msgspec.Struct):
-        class Schema(msgspec.Struct):
-            properties: dict[str, dict[str, Any]]
-
-        class Metadata(msgspec.Struct):
-            breadcrumb: list[str]
-            metadata: dict[str, Any]
-
-        tap_stream_id: str
-        schema: Schema
-        metadata: list[Metadata] = []
-
-    streams: list[Stream]
 
 
 def load_object(source: Path | IO[str], name: str) -> dict[str, Any]:

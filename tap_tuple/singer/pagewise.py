@@ -104,7 +104,7 @@ class PagewiseStream(Stream):
     def apply_catalog(self, catalog: Catalog) -> None:
         own_key = self.replication_key
         super().apply_catalog(catalog)
-        if self.replication_key not in {None, own_key}:
+        if self.replication_key not in (None, own_key):
             refuse(
                 f"--catalog sets the replication key of {self.name!r} to "
                 f"{self.replication_key!r}: remove that, or set it to {own_key!r}."
