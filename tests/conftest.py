@@ -158,7 +158,7 @@ class Run:
     def errors(self) -> list[str]:
         """The lines at level ERROR, without what a logger puts before them."""
         return [
-            line.rsplit(" | ", 1)[-1] for line in self.stderr.splitlines() if "| ERROR " in line
+            line.split(" | ", 3)[-1] for line in self.stderr.splitlines() if "| ERROR " in line
         ]
 
 
