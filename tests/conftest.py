@@ -157,9 +157,7 @@ class Run:
     @property
     def errors(self) -> list[str]:
         """The lines at level ERROR, without what a logger puts before them."""
-        return [
-            line.split(" | ", 3)[-1] for line in self.stderr.splitlines() if "| ERROR " in line
-        ]
+        return [line.split(" | ", 3)[-1] for line in self.stderr.splitlines() if "| ERROR " in line]
 
 
 class TapCommand:
