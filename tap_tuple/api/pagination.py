@@ -1,9 +1,37 @@
-"""Reads the calls of a window page by page: each page begins where the last one ended."""
+"""Read all calls of a time range, even if calls come and go while they are being read.
+
+There are two modes:
+
+**By instant.** Page numbers count from the start of the range. If a call is deleted between two
+requests, all later pages shift, and the call that moves from page 3 to page 2 is never seen. An
+instant doesn't shift. So each request asks for the calls that ended since just before the last one
+seen. Here, pages hold three new calls::
+
+    since=08:00:00&per_page=3           calls that ended at 09:00:00, 09:10:00 and 09:20:00
+    since=09:19:59&per_page=4           the last of them again, and three new ones
+
+**By page number.** That doesn't work if more calls end within a second than fit on a page, because
+the next request would start at the same instant. In such a crowded second, the tap reads the pages
+1, 2, 3, ... of the same query. This is a pass. Because calls can shift between its pages, the tap
+repeats the pass until two in a row agree. Here, the server sends at most four calls per page::
+
+    since=09:19:59&per_page=8           four calls that ended at 09:20:00
+    since=09:19:59&per_page=8&page=2    two more of them, and calls from 09:30:00 and 09:40:00
+    since=09:19:59&per_page=8           the pass is repeated: the same calls again, ...
+    since=09:19:59&per_page=8&page=2    ... here as well, so none is missing
+    since=09:39:59&per_page=4           by instant again
+
+If a pass shows a call twice, its pages contradict each other, and another call may be on none of
+them. Then the tap reads the pages again, in another *round* of the same pass, until each place on
+the pages is accounted for. So it reads every call even from a server that orders calls with the
+same `ended_at` differently in each response.
+"""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 
 from singer_sdk.pagination import HeaderLinkPaginator
@@ -13,106 +41,316 @@ from tap_tuple.api.response import MAX_PER_PAGE, UnexpectedResponseError, total_
 from tap_tuple.timestamps import format_timestamp
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     import requests
 
     from tap_tuple.api.response import Call
 
 OVERLAP = timedelta(seconds=1)
-"""Read again before the last call: the API may keep finer times than its JSON shows."""
+"""Read again before the last call, because the API may keep finer times than its JSON shows."""
 
-MAX_REPEATS, MAX_FRUITLESS_RESPONSES = 3, 60
-"""Responses in a row without a new call, after which a count, and then a link, is not believed."""
+# How many rounds in a row may bring nothing before the tap stops believing what tells it to ask
+# again. With calls in a changing order, any call has a chance of about 2 in 3 to be in a round.
+MAX_ROUNDS_FOR_COUNT = 3
+"""For an X-Total-Count that reports more calls."""
+MAX_ROUNDS_FOR_REPEATS = 10
+"""For repeated calls, which mean that others may be missing."""
+MAX_ROUNDS_FOR_LINK = 20
+"""For a link or a full page, which mean that there are more pages. After that, the run fails."""
+
+MAX_FRUITLESS_PASSES = 10
+"""Passes without a new call before the tap continues, although no two of them agreed."""
+
+
+class Query(NamedTuple):
+    """Parameters of a request. Queries compare by how far they reach."""
+
+    since: datetime
+    per_page: int
+    page: int = 1
+
+    def to_query_string(self) -> str:
+        """Return the URL's query string, without the default page 1."""
+        parameters: dict[str, str | int] = {
+            "since": format_timestamp(self.since),
+            "per_page": self.per_page,
+        }
+        if self.page > 1:
+            parameters["page"] = self.page
+        return urlencode(parameters)
+
+
+@dataclass
+class Pass:
+    """The calls seen while reading the pages of a query, in one round or several."""
+
+    calls: dict[int, Call] = field(default_factory=dict)
+    """Calls of all rounds, by id."""
+
+    latest_round: list[Call] = field(default_factory=list)
+    """Calls in the places of the pages read in this round. A repeated call takes several places."""
+
+    page: int = 0
+    """Number of the page that was read last."""
+
+    page_1_length: int = 0
+    """Number of calls on page 1 when it was last read."""
+
+    fruitless_responses: int = 0
+    """Responses in a row that added no call to the pass."""
+
+    def add(self, page: int, calls: dict[int, Call]) -> None:
+        """Add the calls of a page. Page 1 starts a new round."""
+        is_fruitless = calls.keys() <= self.calls.keys()
+        self.fruitless_responses = self.fruitless_responses + 1 if is_fruitless else 0
+
+        if page == 1:
+            self.latest_round = []
+            self.page_1_length = len(calls)
+        self.latest_round += calls.values()
+        self.page = page
+        self.calls |= calls
+
+    def is_single_response(self, page_length: int) -> bool:
+        """Return whether page 1 showed all calls, so that none can have shifted past it.
+
+        If page 1 was full, that's only certain as long as no other page has been read: a call may
+        have shifted to page 1 in between.
+        """
+        are_all_on_page_1 = self.page_1_length == len(self.calls)
+        return are_all_on_page_1 and (self.page == 1 or self.page_1_length < page_length)
+
+    def calls_before(self, instant: datetime | None) -> dict[int, Call]:
+        """Return the calls that ended before an instant, or all calls without one."""
+        if instant is None:
+            return self.calls
+        return {call.id: call for call in self.calls.values() if call.end < instant}
+
+    def has_repeats_before(self, instant: datetime | None) -> bool:
+        """Return whether a call takes two places, so that another call may have none.
+
+        Only consider calls that ended before the instant, if there is one.
+        """
+        places = sum(instant is None or call.end < instant for call in self.latest_round)
+        return places > len(self.calls_before(instant))
+
+    def fruitless_rounds(self, page_length: int) -> float:
+        """Return how many rounds in a row added no call, for pages of a given length."""
+        responses_per_round = max(1.0, len(self.calls) / page_length)
+        return self.fruitless_responses / responses_per_round
 
 
 class CallPages(HeaderLinkPaginator):
-    """Asks each time for the calls that ended since the last one read, and hands out new ones.
+    """Paginate by instant, or by page number within a crowded second.
 
-    An instant does not shift when calls are deleted or finalised meanwhile; page numbers do, and
-    are used only where more calls ended within a second than a page holds. Such pages are read
-    again until two readings agree, and `read_until` waits for that.
-
-    ``rel="next"`` says that there is more, never where: the token goes to no other host.
+    ``rel="next"`` only says that there is more. The URL is ignored, so that the token never goes to
+    another host.
     """
 
     def __init__(self, since: datetime, page_size: int, *, limit: int | None = None) -> None:
-        """Begin at an instant, with `page_size` new calls per request, and end at `limit`."""
+        """Set the start of the time range.
+
+        Args:
+            since: Read calls that ended at or after this instant.
+            page_size: Number of new calls to ask for in each request.
+            limit: Number of calls after which to stop.
+        """
         super().__init__()
         self.read = 0
-        """Calls handed out."""
+        """Number of calls that were new or had changed."""
         self.missing: int | None = None
-        """Calls that X-Total-Count promises beyond those that came; None if it cannot be right."""
-        self.read_until: str | None = None
-        """All calls that ended before it are handed out: how far a bookmark may move."""
-        self._page_size, self._limit, self._has_more = page_size, limit, True
-        self._longest_page, self._on_page_1, self._fruitless_responses = 1, 0, 0
-        self._ask(since, page_size, {})
+        """Number of calls that X-Total-Count reports but the current pass hasn't seen.
 
-    def _ask(self, since: datetime, per_page: int, known: dict[int, Call]) -> None:
-        """Ask for the calls since an instant, of which those in `known` may come again."""
-        self._since = since
-        self._per_page = per_page
-        self._page = 1
-        self._known = known
-        # Of the calls since then, by id: those of this reading of the pages, and of the one before.
-        self._seen: dict[int, Call] = {}
-        self._seen_before: dict[int, Call] = {}
+        None if the header is missing or implausible.
+        """
+        self.read_until: str | None = None
+        """All calls that ended before this timestamp have been read. A safe bookmark."""
+
+        self._page_size = page_size
+        self._limit = limit
+        self._is_finished = False
+        self._longest_page = 1
+
+        self._query = Query(since, page_size)
+        self._known: dict[int, Call] = {}
+        self._known_before_pass = 0
+        self._pass = Pass()
+        self._previous_pass = Pass()
+        self._fruitless_passes = 0
 
     def take(self, response: requests.Response, calls: list[Call]) -> list[Call]:
-        """Take the calls of an answer, sorted by ``ended_at``, and choose the next request.
+        """Take the calls of a response, sorted by ``ended_at``, and choose the next request.
 
         Returns:
-            The calls that are new, or that changed since they were read.
+            The calls that are new, or that have changed since they were read.
 
         Raises:
-            UnexpectedResponseError: If the answers go on to promise calls that do not come.
+            UnexpectedResponseError: If Tuple keeps reporting more calls without sending any.
         """
-        page = {call.id: call for call in calls}
-        fresh = [call for call in calls if self._known.get(call.id) != call]
-        is_growing = not page.keys() <= self._seen.keys()
-        if not page.keys() <= self._known.keys():
-            self._fruitless_responses = 0
-        elif not is_growing:
-            self._fruitless_responses += 1
-        if self._fruitless_responses > MAX_FRUITLESS_RESPONSES:
-            msg = "Tuple promises more calls than it sends."
-            raise UnexpectedResponseError(msg)
-        self._known |= page
-        self._seen |= page
-        self.read += len(fresh)
+        new_or_changed = [call for call in calls if self._known.get(call.id) != call]
+        self.read += len(new_or_changed)
+
+        calls_by_id = {call.id: call for call in calls}
+        self._known |= calls_by_id
+        self._pass.add(self._query.page, calls_by_id)
         self._longest_page = max(self._longest_page, len(calls))
-        self._on_page_1 = len(calls) if self._page == 1 else self._on_page_1
-        page_length = min(self._longest_page, self._per_page)
-        is_end = self._is_end(response, brought_more=bool(fresh) or len(calls) >= page_length)
-        last = calls[-1].end if calls else self._since
-        since = max(self._since, last - OVERLAP)
-        overlap = {key: call for key, call in self._known.items() if call.end >= since - OVERLAP}
-        per_page = min(MAX_PER_PAGE, self._page_size + len(overlap))
-        fits = len(overlap) < (per_page if len(calls) >= self._per_page else page_length)
-        is_read = is_end or (fits and (since, per_page) > (self._since, self._per_page))
-        is_certain = len(self._seen) == self._on_page_1
-        if is_read and not is_certain:
-            # If reading goes on, calls that ended with the last one may be on the next page.
-            seen, before, on_this_page = (
-                {key: call for key, call in reading.items() if is_end or call.end < last}
-                for reading in (self._seen, self._seen_before, page)
-            )
-            is_read = (self._page - 1) * page_length + len(on_this_page) <= len(seen)
-            is_certain = seen == before
-        if calls and (self._page == 1 or (is_read and is_certain)):
-            self.read_until = calls[-1].ended_at
-        if not is_read:
-            # What is not seen of these pages, however many calls each brought.
-            pages = len(self._seen) // page_length + 1
-            self._page = max(pages, self._page + 1) if is_growing else self._page % (pages + 1) + 1
-        elif is_certain:
-            self._has_more = not is_end
-            self._ask(since, per_page, overlap)
+        self.missing = self._count_missing(response)
+
+        if self._query.page == 1:
+            # Page 1 starts at an instant, so no earlier call can have shifted past it.
+            self._advance_read_until(calls)
+
+        self._choose_next_request(response, calls, has_new_calls=bool(new_or_changed))
+        return new_or_changed
+
+    def _choose_next_request(
+        self, response: requests.Response, calls: list[Call], *, has_new_calls: bool
+    ) -> None:
+        next_since = self._next_since(calls)
+        repeated = {call.id: call for call in self._known.values() if call.end >= next_since}
+        next_query = Query(next_since, min(MAX_PER_PAGE, self._page_size + len(repeated)))
+
+        is_end = self._is_end(response, calls, has_new_calls=has_new_calls)
+        can_move_on = self._can_move_on(next_query, calls, repeated=len(repeated))
+        # Unless this is the end, calls that ended with the last one may be on the next page.
+        settled_until = calls[-1].end if calls and not is_end else None
+
+        if not (is_end or can_move_on):
+            self._turn_page(response, calls)
+        elif self._may_have_skipped_calls(settled_until):
+            self._start_round()
+        elif not self._is_confirmed(settled_until):
+            self._repeat_pass()
+        elif is_end:
+            self._advance_read_until(calls)
+            self._is_finished = True
         else:
-            self._fruitless_responses += 1
-            self._page, self._seen, self._seen_before = 1, {}, self._seen
-        return fresh
+            self._advance_read_until(calls)
+            self._move_on(next_query, repeated)
+
+    # The questions that decide about the next request
+
+    def _is_end(
+        self, response: requests.Response, calls: list[Call], *, has_new_calls: bool
+    ) -> bool:
+        """Return whether this pass has seen the last call of the time range.
+
+        Believe the Link header first, then a plausible count, then the page itself.
+        """
+        if self._has_next_link(response):
+            return False
+
+        count_is_reached = total_count(response) == len(self._pass.latest_round)
+        if count_is_reached:
+            return True
+
+        may_be_followed = has_new_calls or self._is_full(calls)
+        if may_be_followed:
+            return False
+
+        return not self._lacks_calls or self._fruitless_rounds >= MAX_ROUNDS_FOR_COUNT
+
+    def _can_move_on(self, next_query: Query, calls: list[Call], *, repeated: int) -> bool:
+        """Return whether the next query reaches further, with room for new calls."""
+        is_as_long_as_requested = len(calls) >= self._query.per_page
+        room = next_query.per_page if is_as_long_as_requested else self._full_page_length
+        return next_query > self._query and repeated < room
+
+    def _may_have_skipped_calls(self, settled_until: datetime | None) -> bool:
+        """Return whether the pages of this pass contradict each other, unless it's hopeless."""
+        is_hopeless = self._fruitless_rounds >= MAX_ROUNDS_FOR_REPEATS
+        if self._is_single_response or is_hopeless:
+            return False
+        return self._pass.has_repeats_before(settled_until)
+
+    def _is_confirmed(self, settled_until: datetime | None) -> bool:
+        """Return whether two passes agree, or another one isn't needed or wouldn't help."""
+        is_hopeless = self._fruitless_passes >= MAX_FRUITLESS_PASSES
+        if self._is_single_response or is_hopeless:
+            return True
+        calls_before = self._previous_pass.calls_before(settled_until)
+        return self._pass.calls_before(settled_until) == calls_before
+
+    # The outcomes
+
+    def _turn_page(self, response: requests.Response, calls: list[Call]) -> None:
+        """Continue with the next page. After the last one, start another round."""
+        if self._fruitless_rounds >= MAX_ROUNDS_FOR_LINK:
+            msg = "Tuple reports more calls than it returns."
+            raise UnexpectedResponseError(msg)
+
+        may_be_followed = self._has_next_link(response) or self._is_full(calls) or self._lacks_calls
+        if calls and may_be_followed:
+            self._query = self._query._replace(page=self._query.page + 1)
+        else:
+            self._start_round()
+
+    def _start_round(self) -> None:
+        """Read the pages again as part of the same pass, because it lacks calls."""
+        self._query = self._query._replace(page=1)
+
+    def _repeat_pass(self) -> None:
+        """Read the pages again in a new pass, to compare it with this one."""
+        found_new_calls = len(self._known) > self._known_before_pass
+        self._fruitless_passes = 0 if found_new_calls else self._fruitless_passes + 1
+
+        self._known_before_pass = len(self._known)
+        self._previous_pass = self._pass
+        self._pass = Pass()
+        self._query = self._query._replace(page=1)
+
+    def _move_on(self, next_query: Query, repeated: dict[int, Call]) -> None:
+        """Continue with the next query, whose response will include the repeated calls."""
+        self._query = next_query
+        self._known = repeated
+        self._known_before_pass = len(repeated)
+        self._pass = Pass()
+        self._previous_pass = Pass()
+        self._fruitless_passes = 0
+
+    # What the responses tell
+
+    def _count_missing(self, response: requests.Response) -> int | None:
+        count = total_count(response)
+        seen = len(self._pass.calls)
+        return None if count is None or count < seen else count - seen
+
+    @property
+    def _lacks_calls(self) -> bool:
+        """Whether this pass hasn't seen all calls that X-Total-Count or earlier passes know of."""
+        return bool(self.missing) or len(self._pass.calls) < len(self._known)
+
+    def _has_next_link(self, response: requests.Response) -> bool:
+        return super().get_next_url(response) is not None
+
+    def _is_full(self, calls: list[Call]) -> bool:
+        """Return whether the server may have cut the page off here."""
+        if self._pass.page > 1 and calls:
+            # There is a page after page 1, so that one was full, however short it is.
+            return len(calls) >= min(self._pass.page_1_length, self._full_page_length)
+        return len(calls) >= self._full_page_length
+
+    @property
+    def _full_page_length(self) -> int:
+        """The number of calls on a full page, which may be fewer than requested."""
+        return min(self._longest_page, self._query.per_page)
+
+    @property
+    def _is_single_response(self) -> bool:
+        return self._pass.is_single_response(self._full_page_length)
+
+    @property
+    def _fruitless_rounds(self) -> float:
+        return self._pass.fruitless_rounds(self._full_page_length)
+
+    def _next_since(self, calls: list[Call]) -> datetime:
+        last_end = calls[-1].end if calls else self._query.since
+        return max(self._query.since, last_end - OVERLAP)
+
+    def _advance_read_until(self, calls: list[Call]) -> None:
+        if calls:
+            self.read_until = calls[-1].ended_at
+
+    # The SDK's hooks
 
     @override
     def continue_if_empty(self, response: requests.Response) -> bool:
@@ -120,20 +358,11 @@ class CallPages(HeaderLinkPaginator):
 
     @override
     def has_more(self, response: requests.Response) -> bool:
-        return self._has_more and (self._limit is None or self.read < self._limit)
+        is_limit_reached = self._limit is not None and self.read >= self._limit
+        return not (self._is_finished or is_limit_reached)
 
     @override
     def get_next_url(self, response: requests.Response) -> str:
-        page = {"page": self._page} if self._page > 1 else {}
-        query = {"since": format_timestamp(self._since), "per_page": self._per_page} | page
-        # The fragment is never sent: it tells equal queries apart, which the SDK takes for a loop.
-        return f"?{urlencode(query)}#{self.count}"
-
-    def _is_end(self, response: requests.Response, *, brought_more: bool) -> bool:
-        """Go by the link, and by the count if it can be right; if calls lack, ask a few times."""
-        count = total_count(response)
-        self.missing = None if count is None or count < len(self._seen) else count - len(self._seen)
-        is_short = self.missing or len(self._seen) < len(self._known)
-        may_repeat = is_short and self._fruitless_responses < MAX_REPEATS
-        is_linked = super().get_next_url(response) is not None
-        return not is_linked and (self.missing == 0 or not (brought_more or may_repeat))
+        # The fragment is never sent. It keeps the tokens of a repeated query different, because
+        # the SDK takes two equal tokens for a loop.
+        return f"?{self._query.to_query_string()}#{self.count}"

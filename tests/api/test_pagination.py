@@ -1,4 +1,4 @@
-"""The rule of `CallPages`, point by point, without HTTP: a table of answers and what follows."""
+"""The rules of paging, on plain lists of calls."""
 
 from __future__ import annotations
 
@@ -9,216 +9,369 @@ import msgspec
 import pytest
 import requests
 
-from tap_tuple.api.pagination import MAX_FRUITLESS_RESPONSES, CallPages
+from tap_tuple.api.pagination import (
+    MAX_FRUITLESS_PASSES,
+    MAX_ROUNDS_FOR_COUNT,
+    MAX_ROUNDS_FOR_LINK,
+    CallPages,
+    Pass,
+    Query,
+)
 from tap_tuple.api.response import Call, UnexpectedResponseError
 from tests.conftest import FIRST_END
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    Expected = tuple[str, str, str]
+    from collections.abc import Iterable
 
 LINK = '<https://elsewhere.example/api/v2/call_usage?page=7&per_page=3&since=x>; rel="next"'
 
 
-def answer(count: int | str | None = None, *, link: bool = False) -> requests.Response:
-    response = requests.Response()
+def response(count: int | str | None = None, *, link: bool = False) -> requests.Response:
+    made = requests.Response()
     if count is not None:
-        response.headers["X-Total-Count"] = str(count)
+        made.headers["X-Total-Count"] = str(count)
     if link:
-        response.headers["Link"] = LINK
-    return response
+        made.headers["Link"] = LINK
+    return made
 
 
-def calls(*seconds: float, first_id: int | None = None) -> list[Call]:
-    """Return calls that ended so many seconds after the first end; ids follow the seconds."""
-    return [
-        Call(
-            id=int(second * 1000) if first_id is None else first_id + place,
-            ended_at=f"{FIRST_END + timedelta(seconds=second):%Y-%m-%dT%H:%M:%S.%fZ}",
-        )
-        for place, second in enumerate(seconds)
-    ]
+def calls_ending_at(*seconds: float) -> list[Call]:
+    """Return calls that ended this many seconds after the first end, which are also their ids."""
+    return [call_ending_at(second, call_id=int(second * 1000)) for second in seconds]
 
 
-def ties(second: float, ids: Sequence[int]) -> list[Call]:
-    return [call for number in ids for call in calls(second, first_id=number)]
+def tied_calls(ids: Iterable[int], second: float = 0) -> list[Call]:
+    """Return calls that ended at the same instant."""
+    return [call_ending_at(second, call_id=number) for number in ids]
 
 
-def ask(pages: CallPages) -> str | None:
-    """Return the next query, seconds instead of an instant; None at the end."""
-    if not pages.has_more(answer()):
+def call_ending_at(second: float, call_id: int) -> Call:
+    end = FIRST_END + timedelta(seconds=second)
+    return Call(id=call_id, ended_at=f"{end:%Y-%m-%dT%H:%M:%S.%fZ}")
+
+
+def by_id(calls: list[Call]) -> dict[int, Call]:
+    return {call.id: call for call in calls}
+
+
+def next_request(pages: CallPages) -> str | None:
+    """Return the next request, with minutes and seconds only. None at the end."""
+    if not pages.has_more(response()):
         return None
-    query, _, _ = pages.get_next_url(answer()).removeprefix("?").partition("#")
+    query, _, _ = pages.get_next_url(response()).removeprefix("?").partition("#")
     return query.replace("2026-03-02T09%3A", "").replace("%3A", ":").replace(".000Z", "")
 
 
-def test_the_next_page_begins_a_second_before_the_last_call_at_page_1() -> None:
-    pages = CallPages(FIRST_END, 3)
-
-    pages.take(answer(9), calls(0, 10, 20))
-
-    assert ask(pages) == "since=00:19&per_page=4"
-    assert pages.missing == 6
-    assert pages.read_until == "2026-03-02T09:00:20.000000Z"
+def next_page(pages: CallPages) -> int | None:
+    """Return the page number of the next request. None at the end."""
+    request = next_request(pages)
+    return None if request is None else int(request.partition("&page=")[2] or 1)
 
 
-def test_the_overlap_is_left_out_and_asked_for_beside_a_full_page() -> None:
-    pages = CallPages(FIRST_END, 3)
-    pages.take(answer(9), calls(0, 19.5, 20))
+class TestQuery:
+    def test_query_string_omits_page_1(self) -> None:
+        assert Query(FIRST_END, 5).to_query_string().endswith("&per_page=5")
+        assert Query(FIRST_END, 5, page=2).to_query_string().endswith("&per_page=5&page=2")
 
-    fresh = pages.take(answer(8), calls(19.5, 20, 30, 40, 50))
+    def test_later_since_reaches_further(self) -> None:
+        assert Query(FIRST_END + timedelta(seconds=1), 5) > Query(FIRST_END, 9, page=4)
 
-    assert fresh == calls(30, 40, 50)
-    assert ask(pages) == "since=00:49&per_page=4"
+    def test_more_calls_per_page_reach_further(self) -> None:
+        assert Query(FIRST_END, 9) > Query(FIRST_END, 5, page=4)
 
-
-def test_no_page_is_longer_than_the_api_allows() -> None:
-    pages = CallPages(FIRST_END, 1000)
-    pages.take(answer(5000), calls(*range(1000)))
-
-    assert ask(pages) == "since=16:38&per_page=1000"
+    def test_first_page_does_not_reach_further_than_a_later_one(self) -> None:
+        assert not Query(FIRST_END, 5) > Query(FIRST_END, 5, page=4)
 
 
-def test_a_call_that_changed_meanwhile_comes_out_anew() -> None:
-    pages = CallPages(FIRST_END, 2)
-    pages.take(answer(3), calls(0, 10))
-    changed = [Call(id=10_000, ended_at=calls(10)[0].ended_at, duration_seconds=7), *calls(20)]
+class TestPass:
+    def test_one_page_is_a_single_response(self) -> None:
+        one_pass = Pass()
+        one_pass.add(1, by_id(tied_calls([1, 2])))
 
-    assert pages.take(answer(2), changed) == changed
+        assert one_pass.is_single_response(page_length=2)
+        assert not one_pass.has_repeats_before(None)
 
+    def test_two_pages_are_not_a_single_response(self) -> None:
+        one_pass = Pass()
+        one_pass.add(1, by_id(tied_calls([1, 2])))
+        one_pass.add(2, by_id(tied_calls([3])))
 
-@pytest.mark.parametrize(
-    ("count", "link", "brought", "is_end"),
-    [
-        (2, False, calls(10, 20), True),
-        (1, False, calls(10), True),
-        (2, True, calls(10, 20), False),
-        (3, False, calls(10, 20), False),
-        (None, False, calls(10, 20), False),
-        (None, False, calls(10), True),
-        (None, True, calls(10), False),
-        # A count below what came is none.
-        (1, False, calls(10, 20), False),
-        ("many", False, calls(10, 20), False),
-    ],
-)
-def test_the_answer_proves_the_end_by_count_and_link_together(
-    count: int | str | None,
-    link: bool,  # noqa: FBT001 - a parameter of the test
-    brought: list[Call],
-    is_end: bool,  # noqa: FBT001 - a parameter of the test
-) -> None:
-    pages = CallPages(FIRST_END, 2)
-    pages.take(answer(3, link=True), calls(0, 10))
+        assert not one_pass.is_single_response(page_length=2)
+        assert not one_pass.has_repeats_before(None)
 
-    pages.take(answer(count, link=link), brought)
+    def test_call_on_two_pages_is_a_repeat(self) -> None:
+        one_pass = Pass()
+        one_pass.add(1, by_id(tied_calls([1, 2])))
+        one_pass.add(2, by_id(tied_calls([2, 3])))
 
-    assert (ask(pages) is None) is is_end
+        assert one_pass.has_repeats_before(None)
 
+    def test_another_round_finds_the_skipped_call(self) -> None:
+        one_pass = Pass()
+        one_pass.add(1, by_id(tied_calls([1, 2])))
+        one_pass.add(2, by_id(tied_calls([2, 3])))
 
-def test_a_count_that_promises_what_does_not_come_is_asked_for_again_and_then_ends() -> None:
-    pages = CallPages(FIRST_END, 2)
-    pages.take(answer(3), calls(0, 10))
+        one_pass.add(1, by_id(tied_calls([1, 4])))
+        one_pass.add(2, by_id(tied_calls([2, 3])))
 
-    asked = [ask(pages)]
-    while asked[-1]:
-        pages.take(answer(2), [] if "&page=" in asked[-1] else calls(10))
-        asked.append(ask(pages))
+        assert one_pass.calls.keys() == {1, 2, 3, 4}
+        assert not one_pass.has_repeats_before(None)
+        assert not one_pass.is_single_response(page_length=2)
 
-    assert 2 <= len(asked) <= 6
-    assert (pages.read, pages.missing) == (2, 1)
-    assert pages.read_until == calls(10)[0].ended_at
+    def test_later_calls_of_another_round_do_not_hide_a_repeat(self) -> None:
+        """Four calls tie. The rounds show three of them, and a different later call each."""
+        one_pass = Pass()
+        one_pass.add(1, by_id(tied_calls([1, 2])))
+        one_pass.add(2, by_id([*tied_calls([2, 3]), *calls_ending_at(30)]))
+        one_pass.add(1, by_id(tied_calls([1, 2])))
+        one_pass.add(2, by_id([*tied_calls([2, 3]), *calls_ending_at(20)]))
 
+        assert one_pass.has_repeats_before(FIRST_END + timedelta(seconds=20))
 
-def test_more_calls_in_a_second_than_a_page_holds_are_read_by_pages_until_two_readings_agree() -> (
-    None
-):
-    """The server cuts pages at two."""
-    pages = CallPages(FIRST_END, 10)
-    tied = ties(0, range(1, 6))
-    pages.take(answer(6, link=True), tied[:2])
-    asked = [ask(pages)]
-    answers = {"2": tied[2:4], "3": [*tied[4:], *calls(30)], "1": tied[:2]}
-    read_until = set()
-    while asked[-1] and "since=00:00" in asked[-1]:
-        page = asked[-1].partition("&page=")[2] or "1"
-        read_until.add(pages.read_until)
-        pages.take(answer(6, link=page != "3"), answers[page])
-        asked.append(ask(pages))
+    def test_page_1_alone_is_not_all_that_earlier_rounds_saw(self) -> None:
+        one_pass = Pass()
+        one_pass.add(1, by_id(tied_calls([1, 2])))
+        one_pass.add(2, by_id(tied_calls([3])))
 
-    assert [(each or "").partition("&page=")[2] for each in asked] == ["2", "3", "", "2", "3", ""]
-    assert read_until == {tied[0].ended_at}
-    assert pages.read_until == calls(30)[0].ended_at
-    assert pages.read == 6
+        one_pass.add(1, by_id(tied_calls([1, 3])))
 
+        assert not one_pass.is_single_response(page_length=2)
 
-def test_a_deletion_within_such_pages_loses_no_call() -> None:
-    pages = CallPages(FIRST_END, 10)
-    pages.take(answer(6, link=True), ties(0, (1, 2)))
-    # Call 1 is deleted: what was the third is on page 1 now, under the same count.
-    pages.take(answer(6, link=True), ties(0, (4, 5)))
-    pages.take(answer(6), ties(0, (6, 7)))
+    def test_empty_page_2_does_not_confirm_a_full_page_1(self) -> None:
+        """A third call may have moved to page 1, in the place of a deleted one."""
+        one_pass = Pass()
+        one_pass.add(1, by_id(tied_calls([1, 2])))
+        one_pass.add(2, {})
 
-    left = ties(0, (2, 3, 4, 5, 6, 7))
-    came = [call.id for call in pages.take(answer(6, link=True), left[:2])]
-    while asked := ask(pages):
-        page = int(asked.partition("&page=")[2] or 1)
-        came += [c.id for c in pages.take(answer(6), left[2 * page - 2 : 2 * page])]
+        assert not one_pass.is_single_response(page_length=2)
+        assert one_pass.is_single_response(page_length=3)
 
-    assert came == [3]
-    assert pages.read == 7
+    def test_fruitless_rounds_are_counted_in_whole_rounds(self) -> None:
+        """Four calls make two pages of two, so two responses make a round."""
+        one_pass = Pass()
+        one_pass.add(1, by_id(tied_calls([1, 2])))
+        one_pass.add(2, by_id(tied_calls([3, 4])))
+        assert one_pass.fruitless_rounds(page_length=2) == 0
+
+        one_pass.add(1, by_id(tied_calls([1, 2])))
+        one_pass.add(2, by_id(tied_calls([3, 4])))
+        assert one_pass.fruitless_rounds(page_length=2) == 1
+
+        one_pass.add(1, by_id(tied_calls([1, 5])))
+        assert one_pass.fruitless_rounds(page_length=2) == 0
+
+    def test_calls_compare_with_all_their_fields(self) -> None:
+        """Passes agree only if nothing about their calls has changed."""
+        body = (
+            b'[{"id": 1, "ended_at": "2026-03-02T09:00:00Z", "call_participations": [{"id": 2}]}]'
+        )
+        decoder = msgspec.json.Decoder(list[Call])
+
+        assert decoder.decode(body) == decoder.decode(body)
+        assert decoder.decode(body) != decoder.decode(body.replace(b'"id": 2', b'"id": 3'))
 
 
-def test_the_rest_of_a_page_that_came_short_is_asked_for_again() -> None:
-    pages = CallPages(FIRST_END, 4)
-    pages.take(answer(4), ties(0, (1, 2)))
+class TestByInstant:
+    def test_next_request_starts_a_second_before_the_last_call(self) -> None:
+        pages = CallPages(FIRST_END, 3)
 
-    assert ask(pages) in {"since=00:00&per_page=4&page=2", "since=00:00&per_page=4"}
-    pages.take(answer(4), ties(0, (1, 2, 3, 4)))
+        pages.take(response(9), calls_ending_at(0, 10, 20))
 
-    assert pages.read == 4
+        assert next_request(pages) == "since=00:19&per_page=4"
+        assert pages.missing == 6
+        assert pages.read_until == "2026-03-02T09:00:20.000000Z"
+
+    def test_repeated_calls_are_left_out_and_do_not_shrink_the_page(self) -> None:
+        pages = CallPages(FIRST_END, 3)
+        pages.take(response(9), calls_ending_at(0, 19.5, 20))
+        assert next_request(pages) == "since=00:19&per_page=5"
+
+        new = pages.take(response(8), calls_ending_at(19.5, 20, 30, 40, 50))
+
+        assert new == calls_ending_at(30, 40, 50)
+        assert next_request(pages) == "since=00:49&per_page=4"
+
+    def test_per_page_never_exceeds_the_maximum_of_the_api(self) -> None:
+        pages = CallPages(FIRST_END, 1000)
+
+        pages.take(response(5000), calls_ending_at(*range(1000)))
+
+        assert next_request(pages) == "since=16:38&per_page=1000"
+
+    def test_changed_call_is_returned_again(self) -> None:
+        pages = CallPages(FIRST_END, 2)
+        pages.take(response(3), calls_ending_at(0, 10))
+        (before,) = calls_ending_at(10)
+        changed = Call(id=before.id, ended_at=before.ended_at, duration_seconds=7)
+
+        assert pages.take(response(2), [changed, *calls_ending_at(20)]) == [
+            changed,
+            *calls_ending_at(20),
+        ]
+
+    def test_limit_ends_a_connection_test(self) -> None:
+        pages = CallPages(FIRST_END, 1, limit=1)
+
+        pages.take(response(99, link=True), calls_ending_at(0))
+
+        assert next_request(pages) is None
+
+    def test_repeated_requests_have_different_tokens(self) -> None:
+        """The SDK takes two equal tokens in a row for a loop."""
+        pages = CallPages(FIRST_END, 2)
+        tokens = []
+        while not pages.finished:
+            tokens.append(pages.current_value)
+            pages.take(response(9), calls_ending_at(0) if next_page(pages) == 1 else [])
+            pages.advance(response(9))
+
+        assert len(tokens) > 3
+        assert len(set(tokens)) == len(tokens)
 
 
-def test_answers_that_promise_more_for_ever_are_an_error() -> None:
-    pages = CallPages(FIRST_END, 4)
-    pages.take(answer(link=True), calls(0, 10))
+class TestEnd:
+    @pytest.mark.parametrize(
+        ("count", "link", "calls", "is_end"),
+        [
+            pytest.param(2, False, calls_ending_at(10, 20), True, id="count reached"),
+            pytest.param(1, False, calls_ending_at(10), True, id="count reached, nothing new"),
+            pytest.param(2, True, calls_ending_at(10, 20), False, id="link despite the count"),
+            pytest.param(3, False, calls_ending_at(10, 20), False, id="count not reached"),
+            pytest.param(None, False, calls_ending_at(10, 20), False, id="neither, new calls"),
+            pytest.param(None, False, calls_ending_at(10), True, id="neither, nothing new"),
+            pytest.param(None, True, calls_ending_at(10), False, id="link, nothing new"),
+            pytest.param(1, False, calls_ending_at(10, 20), False, id="count too low"),
+            pytest.param("many", False, calls_ending_at(10, 20), False, id="count not a number"),
+        ],
+    )
+    def test_end_is_decided_by_link_count_and_page(
+        self,
+        count: int | str | None,
+        link: bool,  # noqa: FBT001 - a parameter of the test
+        calls: list[Call],
+        is_end: bool,  # noqa: FBT001 - a parameter of the test
+    ) -> None:
+        """The calls at 0 and 10 seconds have been read. The one at 10 seconds is repeated."""
+        pages = CallPages(FIRST_END, 2)
+        pages.take(response(3, link=True), calls_ending_at(0, 10))
 
-    def go_on() -> int:
-        for taken in range(MAX_FRUITLESS_RESPONSES + 2):
-            pages.take(answer(link=True), calls(10))
-            assert ask(pages), taken
-        return taken
+        pages.take(response(count, link=link), calls)
 
-    with pytest.raises(UnexpectedResponseError, match="promises more calls than it sends"):
-        go_on()
+        assert (next_request(pages) is None) is is_end
+
+    def test_count_that_is_never_reached_is_ignored_after_a_few_requests(self) -> None:
+        pages = CallPages(FIRST_END, 2)
+        pages.take(response(3), calls_ending_at(0, 10))
+
+        responses = 0
+        while next_request(pages):
+            pages.take(response(2), calls_ending_at(10) if next_page(pages) == 1 else [])
+            responses += 1
+
+        # The first response repeats the last call. It's fruitless from then on.
+        assert responses == 1 + MAX_ROUNDS_FOR_COUNT
+        assert (pages.read, pages.missing) == (2, 1)
+        assert pages.read_until == calls_ending_at(10)[0].ended_at
+
+    def test_link_that_never_brings_anything_is_an_error(self) -> None:
+        pages = CallPages(FIRST_END, 4)
+        pages.take(response(link=True), calls_ending_at(0, 10))
+
+        for _ in range(MAX_ROUNDS_FOR_LINK):
+            pages.take(response(link=True), calls_ending_at(10))
+            assert next_request(pages)
+
+        with pytest.raises(UnexpectedResponseError, match="reports more calls than it returns"):
+            pages.take(response(link=True), calls_ending_at(10))
+
+    def test_rest_of_a_short_page_is_requested(self) -> None:
+        pages = CallPages(FIRST_END, 4)
+        pages.take(response(4), tied_calls([1, 2]))
+
+        assert next_request(pages) == "since=00:00&per_page=4&page=2"
+        pages.take(response(4), [])
+        assert next_request(pages) == "since=00:00&per_page=4"
+        pages.take(response(4), tied_calls([1, 2, 3, 4]))
+
+        assert next_request(pages) is None
+        assert pages.read == 4
 
 
-def test_a_limit_ends_a_connection_test() -> None:
-    pages = CallPages(FIRST_END, 1, limit=1)
+class TestCrowdedSecond:
+    """More calls end within a second than the server sends per page: here, two."""
 
-    pages.take(answer(99, link=True), calls(0))
+    def test_pages_are_read_until_two_passes_agree(self) -> None:
+        pages = CallPages(FIRST_END, 10)
+        tied = tied_calls([1, 2, 3, 4, 5])
+        server = {1: tied[:2], 2: tied[2:4], 3: [tied[4], *calls_ending_at(30)]}
 
-    assert ask(pages) is None
+        pages_read = []
+        bookmarks = []
+        while page := next_page(pages):
+            pages_read.append(page)
+            pages.take(response(6, link=page < 3), server[page])
+            bookmarks.append(pages.read_until)
 
+        assert pages_read == [1, 2, 3, 1, 2, 3]
+        assert pages.read_until == calls_ending_at(30)[0].ended_at
+        assert pages.read == 6
 
-def test_no_two_tokens_in_a_row_are_equal() -> None:
-    """The SDK takes them for a loop."""
-    pages = CallPages(FIRST_END, 2)
-    tokens = []
-    while not pages.finished:
-        tokens.append(pages.current_value)
-        is_first = "page=" not in (ask(pages) or "").removeprefix("since=00:00&per_page=")
-        pages.take(answer(9), calls(0) if is_first else [])
-        pages.advance(answer(9))
+    def test_call_that_slips_past_by_a_deletion_is_found(self) -> None:
+        """Call 1 is deleted after page 1, so call 3 moves there before page 2 is read."""
+        pages = CallPages(FIRST_END, 10)
+        pages.take(response(7, link=True), tied_calls([1, 2]))
+        pages.take(response(6, link=True), tied_calls([4, 5]))
+        pages.take(response(6), tied_calls([6, 7]))
 
-    assert len(tokens) > 3
-    assert len(set(tokens)) == len(tokens)
+        new = []
+        while page := next_page(pages):
+            left = tied_calls([2, 3, 4, 5, 6, 7])
+            on_page = left[2 * page - 2 : 2 * page]
+            new += pages.take(response(6, link=page < 3), on_page)
 
+        assert [call.id for call in new] == [3]
 
-def test_calls_of_the_json_compare_as_a_whole() -> None:
-    body = b'[{"id": 1, "ended_at": "2026-03-02T09:00:00Z", "call_participations": [{"id": 2}]}]'
-    decoder = msgspec.json.Decoder(list[Call])
+    def test_pages_are_read_again_if_they_repeat_a_call(self) -> None:
+        """The server orders tied calls differently in each response, and sends neither header."""
+        pages = CallPages(FIRST_END, 5)
+        pages.take(response(), tied_calls([104, 96, 100, 97, 101]))
+        assert next_request(pages) == "since=00:00&per_page=10"
+        pages.take(response(), tied_calls([104, 96, 100, 97, 101]))
+        assert next_page(pages) == 2
 
-    assert decoder.decode(body) == decoder.decode(body)
-    assert decoder.decode(body) != decoder.decode(body.replace(b'"id": 2', b'"id": 3'))
+        pages.take(response(), tied_calls([97, 100, 96]))
+        assert next_page(pages) == 1
+        pages.take(response(), tied_calls([102, 105, 106, 96, 97]))
+        assert next_page(pages) == 2
+        pages.take(response(), tied_calls([104, 100, 101]))
+
+        assert pages.read == 8
+        assert next_page(pages) == 1, "a second pass confirms the first"
+
+    def test_passes_that_never_agree_do_not_stop_the_run(self) -> None:
+        """A call changes before each pass, but none is new."""
+        pages = CallPages(FIRST_END, 10)
+        passes = 0
+        while page := next_page(pages):
+            if page == 1:
+                passes += 1
+                assert passes < 100
+            first, *others = tied_calls([1, 2, 3])
+            changed = Call(id=first.id, ended_at=first.ended_at, duration_seconds=passes)
+            calls = [changed, *others]
+            pages.take(response(3, link=page < 2), calls[2 * page - 2 : 2 * page])
+
+        # The first pass brings new calls. So many more are compared, and the next one is accepted.
+        assert passes == 1 + MAX_FRUITLESS_PASSES + 1
+
+    def test_pages_that_always_repeat_a_call_do_not_stop_the_run(self) -> None:
+        """The last call of each page is the first one of the next page, too."""
+        pages = CallPages(FIRST_END, 10)
+        server = {1: [1, 2, 3], 2: [3, 4, 5], 3: [5]}
+        requests_made = 0
+        while page := next_page(pages):
+            pages.take(response(), tied_calls(server.get(page, [])))
+            requests_made += 1
+            assert requests_made < 200
+
+        assert pages.read == 5
