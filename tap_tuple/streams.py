@@ -83,7 +83,14 @@ class Calls(PagewiseParent, TupleStream):
 
     @override
     def rows_of(self, item: Call) -> Iterable[Record]:
-        return [{name: getattr(item, name) for name in self.schema["properties"]}]
+        return [
+            {
+                "id": item.id,
+                "started_at": item.started_at,
+                "ended_at": item.ended_at,
+                "duration_seconds": item.duration_seconds,
+            }
+        ]
 
     @override
     def get_records(self, context: Context | None) -> Iterable[Record]:
@@ -149,10 +156,11 @@ class Calls(PagewiseParent, TupleStream):
         if self.pages.count == 0:
             warn_of_new_fields(response, self._tap.logger)
         page = self.pages.take(response, self.calls_received)
-        yield from self.write_page(page, self.pages.read_until)
+        self.write_page(page, self.pages.read_until)
         self.rate_limiter.report_progress(
             self.pages.read, self.pages.missing, page=self.pages.count + 1
         )
+        return ()
 
     @override
     def log_sync_costs(self) -> None:

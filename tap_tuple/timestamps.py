@@ -2,49 +2,41 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # earlier than any call: all history begins here
 
-_USUAL = {"-T::.", "-T::Z"}
-"""Every third character, from the hyphen before the day, of a timestamp as the API writes it."""
-
 
 def parse_timestamp(text: str) -> datetime:
-    """Parse an ISO 8601 date or timestamp; no zone means UTC, a date alone is its midnight.
+    """Parse an ISO 8601 timestamp or date, which means its midnight. Without a time zone, it's UTC.
 
-    Of the decimals, those up to microseconds are kept.
+    Digits beyond microseconds are truncated.
 
     Raises:
-        ValueError: If the text is no timestamp, or one outside of the years 1 to 9999.
+        ValueError: If the text isn't a timestamp, or is outside the years 1 to 9999 in UTC.
     """
-    timestamp = datetime.fromisoformat(text)
+    return to_utc(datetime.fromisoformat(text))
+
+
+def to_utc(timestamp: datetime) -> datetime:
+    """Convert a timestamp to UTC. Without a time zone, it already is UTC.
+
+    Raises:
+        ValueError: If the result is outside the years 1 to 9999.
+    """
+    if timestamp.tzinfo is UTC:
+        return timestamp
     if timestamp.tzinfo is None:
         return timestamp.replace(tzinfo=UTC)
     try:
         return timestamp.astimezone(UTC)
-    except OverflowError as error:
-        msg = "outside of the years 1 to 9999"
-        raise ValueError(msg) from error
+    except OverflowError:
+        msg = "outside the years 1 to 9999"
+        raise ValueError(msg) from None
 
 
 def format_timestamp(timestamp: datetime) -> str:
-    """Format a timestamp in UTC, with milliseconds as the API does, or more where it has more."""
-    exact = timestamp.microsecond % 1000
-    text = timestamp.astimezone(UTC).isoformat(timespec="microseconds" if exact else "milliseconds")
-    return text.replace("+00:00", "Z")
-
-
-def to_utc(text: str) -> str:
-    """Convert a timestamp of the API to UTC, and keep its decimals, however many there are.
-
-    Raises:
-        ValueError: If the text is no timestamp.
-    """
-    datetime.fromisoformat(text)
-    if text[-1] == "Z" and text[7:20:3] in _USUAL:
-        return text
-    seconds = parse_timestamp(text).replace(tzinfo=None).isoformat(timespec="seconds")
-    decimals = re.search(r"[.,]([0-9]+)", text)
-    return f"{seconds}.{decimals[1]}Z" if decimals else f"{seconds}Z"
+    """Format a timestamp in UTC, with milliseconds as the API does, or with microseconds."""
+    has_microseconds = timestamp.microsecond % 1000 > 0
+    precision = "microseconds" if has_microseconds else "milliseconds"
+    return timestamp.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")

@@ -262,20 +262,38 @@ def config_for(sandbox: Sandbox, **settings: Any) -> dict[str, Any]:
 
 
 def expected_rows(calls: list[Call]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the rows of both streams that belong to calls, straight from the API's JSON."""
+    """Return the rows of both streams for calls of the API."""
     participations = [
         {
             "id": participation["id"],
             "call_id": call["id"],
-            "call_ended_at": call["ended_at"],
-            "joined_at": participation["joined_at"],
-            "left_at": participation["left_at"],
+            "call_ended_at": record_time(call["ended_at"]),
+            "joined_at": record_time(participation["joined_at"]),
+            "left_at": record_time(participation["left_at"]),
             "user_email": (participation["user"] or {}).get("email"),
         }
         for call in calls
         for participation in call["call_participations"]
     ]
-    return [{name: call[name] for name in COLUMNS["calls"]} for call in calls], participations
+    call_rows = [
+        {
+            "id": call["id"],
+            "started_at": record_time(call["started_at"]),
+            "ended_at": record_time(call["ended_at"]),
+            "duration_seconds": call["duration_seconds"],
+        }
+        for call in calls
+    ]
+    return call_rows, participations
+
+
+def record_time(text: str | None) -> str | None:
+    """Write a timestamp of the API as RECORD messages do: in UTC, decimals only if needed."""
+    if text is None:
+        return None
+    time = datetime.fromisoformat(text)
+    utc = time.astimezone(UTC) if time.tzinfo else time
+    return f"{utc.replace(tzinfo=None).isoformat()}Z"
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,6 @@ from singer_sdk.exceptions import SingerSDKError
 from tap_tuple.sandbox import CallLog, Sandbox, faults
 from tap_tuple.sandbox.server import Answer
 from tap_tuple.tap import TapTuple
-from tap_tuple.timestamps import to_utc
 from tests.conftest import FIRST_END, expected_rows, make_call
 from tests.in_process import KilledError, Pipe, StandingClock, standing_in
 
@@ -234,7 +233,7 @@ class Source:
         answer = PRECISIONS[self.precision](Answer(200, json.dumps(calls).encode()))
         assert answer
         shown: list[Call] = json.loads(answer.body)
-        return [call | {"ended_at": to_utc(call["ended_at"])} for call in shown]
+        return shown
 
 
 @dataclass

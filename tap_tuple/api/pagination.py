@@ -2,29 +2,35 @@
 
 There are two modes:
 
-**By instant.** Page numbers count from the start of the range. If a call is deleted between two
-requests, all later pages shift, and the call that moves from page 3 to page 2 is never seen. An
-instant doesn't shift. So each request asks for the calls that ended since just before the last one
-seen. Here, pages hold three new calls::
+**By instant.** Page numbers count from the start of the range. If a call is deleted after page 2
+has been read, the first call of page 3 moves to page 2 and is never seen. An instant doesn't shift.
+So each request asks for the calls that ended no earlier than one second before the last one seen.
+With a page size of three::
 
     since=08:00:00&per_page=3           calls that ended at 09:00:00, 09:10:00 and 09:20:00
     since=09:19:59&per_page=4           the last of them again, and three new ones
 
-**By page number.** That doesn't work if more calls end within a second than fit on a page, because
-the next request would start at the same instant. In such a crowded second, the tap reads the pages
-1, 2, 3, ... of the same query. This is a pass. Because calls can shift between its pages, the tap
-repeats the pass until two in a row agree. Here, the server sends at most four calls per page::
+**By page number.** That doesn't work if so many calls end within a second that they fill a page,
+because the next request would bring the same calls again. In such a crowded second, the tap reads
+the pages 1, 2, 3, ... of the same query. This is a pass. Because calls can shift between its pages,
+the tap repeats the pass until two in a row agree. Here, the server sends at most four calls per
+page::
 
-    since=09:19:59&per_page=8           four calls that ended at 09:20:00
-    since=09:19:59&per_page=8&page=2    two more of them, and calls from 09:30:00 and 09:40:00
-    since=09:19:59&per_page=8           the pass is repeated: the same calls again, ...
-    since=09:19:59&per_page=8&page=2    ... here as well, so none is missing
+    since=09:19:59&per_page=4           four calls that ended at 09:20:00
+    since=09:19:59&per_page=7           the same four: the server doesn't send longer pages
+    since=09:19:59&per_page=7&page=2    two more of them, and calls from 09:30:00 and 09:40:00
+    since=09:19:59&per_page=7           the pass is repeated: the same calls again, ...
+    since=09:19:59&per_page=7&page=2    ... here as well, so none is missing
     since=09:39:59&per_page=4           by instant again
 
-If a pass shows a call twice, its pages contradict each other, and another call may be on none of
-them. Then the tap reads the pages again, in another *round* of the same pass, until each place on
-the pages is accounted for. So it reads every call even from a server that orders calls with the
-same `ended_at` differently in each response.
+A pass may need several rounds over the pages. If a call takes two places, another call may have
+none, because calls have shifted or because the server orders calls with the same `ended_at`
+differently in each response. Then the tap reads the pages again, until it has seen as many calls as
+there are places. It also starts another round if calls are missing according to X-Total-Count or to
+an earlier pass.
+
+A server can't keep the tap busy forever. If rounds or passes keep bringing nothing new, the tap
+continues without the missing calls, or fails if the server insists that there are more pages.
 """
 
 from __future__ import annotations
@@ -46,23 +52,27 @@ if TYPE_CHECKING:
     from tap_tuple.api.response import Call
 
 OVERLAP = timedelta(seconds=1)
-"""Read again before the last call, because the API may keep finer times than its JSON shows."""
+"""How far before the last call the next request starts.
 
-# How many rounds in a row may bring nothing before the tap stops believing what tells it to ask
-# again. With calls in a changing order, any call has a chance of about 2 in 3 to be in a round.
+The API may keep more precise times than its JSON shows.
+"""
+
+# The number of consecutive rounds that may bring no new call before the tap ignores a sign that
+# there are more. If the order changes in each response, a call has a chance of at least 63 %
+# (1 - 1/e) to appear in a round, so ten rounds hardly ever miss it.
 MAX_ROUNDS_FOR_COUNT = 3
-"""For an X-Total-Count that reports more calls."""
+"""The sign is a high X-Total-Count, or a call that an earlier pass has seen."""
 MAX_ROUNDS_FOR_REPEATS = 10
-"""For repeated calls, which mean that others may be missing."""
+"""The sign is a repeated call, so another one may be missing."""
 MAX_ROUNDS_FOR_LINK = 20
-"""For a link or a full page, which mean that there are more pages. After that, the run fails."""
+"""The sign is a link to the next page, or a full page. After so many rounds, the run fails."""
 
 MAX_FRUITLESS_PASSES = 10
-"""Passes without a new call before the tap continues, although no two of them agreed."""
+"""Consecutive passes that may bring no new call before the tap continues without two that agree."""
 
 
 class Query(NamedTuple):
-    """Parameters of a request. Queries compare by how far they reach."""
+    """Parameters of a request, ordered by `since`, then `per_page`, then `page`."""
 
     since: datetime
     per_page: int
@@ -87,7 +97,7 @@ class Pass:
     """Calls of all rounds, by id."""
 
     latest_round: list[Call] = field(default_factory=list)
-    """Calls in the places of the pages read in this round. A repeated call takes several places."""
+    """The places on the pages of the current round. A repeated call takes several places."""
 
     page: int = 0
     """Number of the page that was read last."""
@@ -110,11 +120,10 @@ class Pass:
         self.page = page
         self.calls |= calls
 
-    def is_single_response(self, page_length: int) -> bool:
-        """Return whether page 1 showed all calls, so that none can have shifted past it.
+    def has_all_calls_on_page_1(self, page_length: int) -> bool:
+        """Return whether page 1 shows all calls of the pass, so that none can have slipped past.
 
-        If page 1 was full, that's only certain as long as no other page has been read: a call may
-        have shifted to page 1 in between.
+        If page 1 is full and other pages have been read since, a call may have moved to page 1.
         """
         are_all_on_page_1 = self.page_1_length == len(self.calls)
         return are_all_on_page_1 and (self.page == 1 or self.page_1_length < page_length)
@@ -123,18 +132,18 @@ class Pass:
         """Return the calls that ended before an instant, or all calls without one."""
         if instant is None:
             return self.calls
-        return {call.id: call for call in self.calls.values() if call.end < instant}
+        return {call.id: call for call in self.calls.values() if call.ended_at < instant}
 
     def has_repeats_before(self, instant: datetime | None) -> bool:
-        """Return whether a call takes two places, so that another call may have none.
+        """Return whether this round has more places than all rounds have calls.
 
-        Only consider calls that ended before the instant, if there is one.
+        Then another call may have no place. Only count what ended before the instant, if given.
         """
-        places = sum(instant is None or call.end < instant for call in self.latest_round)
+        places = sum(instant is None or call.ended_at < instant for call in self.latest_round)
         return places > len(self.calls_before(instant))
 
     def fruitless_rounds(self, page_length: int) -> float:
-        """Return how many rounds in a row added no call, for pages of a given length."""
+        """Estimate how many consecutive rounds added no call, from the length of a full page."""
         responses_per_round = max(1.0, len(self.calls) / page_length)
         return self.fruitless_responses / responses_per_round
 
@@ -162,8 +171,8 @@ class CallPages(HeaderLinkPaginator):
 
         None if the header is missing or implausible.
         """
-        self.read_until: str | None = None
-        """All calls that ended before this timestamp have been read. A safe bookmark."""
+        self.read_until: datetime | None = None
+        """All calls that ended before this instant have been read. A safe bookmark."""
 
         self._page_size = page_size
         self._limit = limit
@@ -206,13 +215,13 @@ class CallPages(HeaderLinkPaginator):
         self, response: requests.Response, calls: list[Call], *, has_new_calls: bool
     ) -> None:
         next_since = self._next_since(calls)
-        repeated = {call.id: call for call in self._known.values() if call.end >= next_since}
+        repeated = {call.id: call for call in self._known.values() if call.ended_at >= next_since}
         next_query = Query(next_since, min(MAX_PER_PAGE, self._page_size + len(repeated)))
 
         is_end = self._is_end(response, calls, has_new_calls=has_new_calls)
         can_move_on = self._can_move_on(next_query, calls, repeated=len(repeated))
         # Unless this is the end, calls that ended with the last one may be on the next page.
-        settled_until = calls[-1].end if calls and not is_end else None
+        settled_until = calls[-1].ended_at if calls and not is_end else None
 
         if not (is_end or can_move_on):
             self._turn_page(response, calls)
@@ -227,14 +236,15 @@ class CallPages(HeaderLinkPaginator):
             self._advance_read_until(calls)
             self._move_on(next_query, repeated)
 
-    # The questions that decide about the next request
+    # Conditions that decide the next request
 
     def _is_end(
         self, response: requests.Response, calls: list[Call], *, has_new_calls: bool
     ) -> bool:
         """Return whether this pass has seen the last call of the time range.
 
-        Believe the Link header first, then a plausible count, then the page itself.
+        A link to the next page overrides everything. Otherwise, it's the end if X-Total-Count is
+        reached, or if the page brings nothing, isn't full, and no calls are known to be missing.
         """
         if self._has_next_link(response):
             return False
@@ -252,25 +262,26 @@ class CallPages(HeaderLinkPaginator):
     def _can_move_on(self, next_query: Query, calls: list[Call], *, repeated: int) -> bool:
         """Return whether the next query reaches further, with room for new calls."""
         is_as_long_as_requested = len(calls) >= self._query.per_page
+        # A shorter page shows the server's own limit.
         room = next_query.per_page if is_as_long_as_requested else self._full_page_length
         return next_query > self._query and repeated < room
 
     def _may_have_skipped_calls(self, settled_until: datetime | None) -> bool:
-        """Return whether the pages of this pass contradict each other, unless it's hopeless."""
-        is_hopeless = self._fruitless_rounds >= MAX_ROUNDS_FOR_REPEATS
-        if self._is_single_response or is_hopeless:
+        """Return whether the pages of this pass contradict each other and should be read again."""
+        has_given_up = self._fruitless_rounds >= MAX_ROUNDS_FOR_REPEATS
+        if self._has_all_calls_on_page_1 or has_given_up:
             return False
         return self._pass.has_repeats_before(settled_until)
 
     def _is_confirmed(self, settled_until: datetime | None) -> bool:
-        """Return whether two passes agree, or another one isn't needed or wouldn't help."""
-        is_hopeless = self._fruitless_passes >= MAX_FRUITLESS_PASSES
-        if self._is_single_response or is_hopeless:
+        """Return whether two passes agree, or whether another pass would be pointless."""
+        has_given_up = self._fruitless_passes >= MAX_FRUITLESS_PASSES
+        if self._has_all_calls_on_page_1 or has_given_up:
             return True
         calls_before = self._previous_pass.calls_before(settled_until)
         return self._pass.calls_before(settled_until) == calls_before
 
-    # The outcomes
+    # The possible next steps
 
     def _turn_page(self, response: requests.Response, calls: list[Call]) -> None:
         """Continue with the next page. After the last one, start another round."""
@@ -307,7 +318,7 @@ class CallPages(HeaderLinkPaginator):
         self._previous_pass = Pass()
         self._fruitless_passes = 0
 
-    # What the responses tell
+    # What the responses tell us
 
     def _count_missing(self, response: requests.Response) -> int | None:
         count = total_count(response)
@@ -316,7 +327,7 @@ class CallPages(HeaderLinkPaginator):
 
     @property
     def _lacks_calls(self) -> bool:
-        """Whether this pass hasn't seen all calls that X-Total-Count or earlier passes know of."""
+        """Whether this pass has seen fewer calls than Tuple reports or earlier passes have seen."""
         return bool(self.missing) or len(self._pass.calls) < len(self._known)
 
     def _has_next_link(self, response: requests.Response) -> bool:
@@ -325,7 +336,7 @@ class CallPages(HeaderLinkPaginator):
     def _is_full(self, calls: list[Call]) -> bool:
         """Return whether the server may have cut the page off here."""
         if self._pass.page > 1 and calls:
-            # There is a page after page 1, so that one was full, however short it is.
+            # This page isn't empty, so page 1 must have been full, even if it was short.
             return len(calls) >= min(self._pass.page_1_length, self._full_page_length)
         return len(calls) >= self._full_page_length
 
@@ -335,15 +346,15 @@ class CallPages(HeaderLinkPaginator):
         return min(self._longest_page, self._query.per_page)
 
     @property
-    def _is_single_response(self) -> bool:
-        return self._pass.is_single_response(self._full_page_length)
+    def _has_all_calls_on_page_1(self) -> bool:
+        return self._pass.has_all_calls_on_page_1(self._full_page_length)
 
     @property
     def _fruitless_rounds(self) -> float:
         return self._pass.fruitless_rounds(self._full_page_length)
 
     def _next_since(self, calls: list[Call]) -> datetime:
-        last_end = calls[-1].end if calls else self._query.since
+        last_end = calls[-1].ended_at if calls else self._query.since
         return max(self._query.since, last_end - OVERLAP)
 
     def _advance_read_until(self, calls: list[Call]) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -15,7 +15,6 @@ from tap_tuple.timestamps import parse_timestamp, to_utc
 if TYPE_CHECKING:
     import logging
     from collections.abc import Iterator
-    from datetime import datetime
 
     import requests
 
@@ -34,48 +33,33 @@ class User(msgspec.Struct, gc=False):
     email: str | None = None
 
 
-class Timed(msgspec.Struct, gc=False):
-    """What has timestamps, which are converted to UTC as they are decoded."""
-
-    timestamps: ClassVar[tuple[str, ...]]
-
-    def __post_init__(self) -> None:
-        """Convert them; a ValueError names one that is none, and msgspec adds where it stands."""
-        for name in self.timestamps:
-            text = getattr(self, name)
-            try:
-                setattr(self, name, None if text is None else to_utc(text))
-            except ValueError:
-                msg = f"no timestamp in {name!r}"
-                raise ValueError(msg) from None
-
-
-class Participation(Timed, gc=False):
-    """One stay of one person in a call; somebody who rejoins has several."""
-
-    timestamps: ClassVar = ("joined_at", "left_at")
+class Participation(msgspec.Struct, gc=False):
+    """The time that one person spent in a call. Someone who rejoins has several."""
 
     id: Int64
-    joined_at: str | None = None
-    left_at: str | None = None
+    joined_at: datetime | None = None
+    left_at: datetime | None = None
     user: User | None = None
 
+    def __post_init__(self) -> None:
+        """Convert timestamps to UTC while decoding."""
+        self.joined_at = self.joined_at and to_utc(self.joined_at)
+        self.left_at = self.left_at and to_utc(self.left_at)
 
-class Call(Timed, gc=False):
-    """A completed call, as the API's page shows it (``GET /api/v2/call_usage``)."""
 
-    timestamps: ClassVar = ("started_at", "ended_at")
+class Call(msgspec.Struct, gc=False):
+    """A completed call, as documented for ``GET /api/v2/call_usage``."""
 
     id: Int64
-    ended_at: str
-    started_at: str | None = None
+    ended_at: datetime
+    started_at: datetime | None = None
     duration_seconds: Int32 | None = None
     call_participations: list[Participation] | None = None
 
-    @property
-    def end(self) -> datetime:
-        """When the call ended; of its decimals, those up to microseconds."""
-        return parse_timestamp(self.ended_at)
+    def __post_init__(self) -> None:
+        """Convert timestamps to UTC while decoding."""
+        self.ended_at = to_utc(self.ended_at)
+        self.started_at = self.started_at and to_utc(self.started_at)
 
 
 class UnexpectedResponseError(FatalSyncError):
@@ -99,7 +83,7 @@ def decode(response: requests.Response) -> list[Call]:
         raise UnexpectedResponseError(_locate(error, response)) from None
     query = dict(parse_qsl(urlsplit(response.request.url or "").query))
     since, until = parse_timestamp(query["since"]), parse_timestamp(query["until"])
-    ends = [call.end for call in calls]
+    ends = [call.ended_at for call in calls]
     if ends != sorted(ends):
         _ask_again("calls that are not sorted by ended_at", response)
     if ends and (ends[0] < since - TOLERANCE or ends[-1] >= until + TOLERANCE):

@@ -9,10 +9,8 @@ A parent derives from `PagewiseParent`, and its `get_records` yields from `write
 
 These members of the SDK are private, and there is no public hook in their place:
 
-- `Stream._write_record_message`: checks each column of each row for selection and copies the row,
-  half the time of a run; rows that nothing changes go straight out.
-- `Stream._increment_stream_state`, `Stream._write_starting_replication_value`: move bookmarks per
-  record, compare timestamps as text, and raise on a step back, which every lookback makes.
+- `Stream._write_record_message`: writes a row that a catalog or a stream map changes. It is called.
+- `Stream._write_starting_replication_value`: adds keys to the state that no bookmark needs.
 - `Stream._write_schema_message`: of a child, which is never synced.
 - `Stream._tap`: the way from a stream to the tap's message writer.
 """
@@ -24,6 +22,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from singer_sdk import Stream
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
@@ -33,10 +32,10 @@ from typing_extensions import override
 
 from tap_tuple.singer.command import refuse
 from tap_tuple.singer.writer import LineWriter
-from tap_tuple.timestamps import parse_timestamp
+from tap_tuple.timestamps import format_timestamp, parse_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from singer_sdk.helpers.types import Context, Record
@@ -86,12 +85,12 @@ class PagewiseStream(Stream):
                 "run with --full-refresh."
             )
 
-    def advance_bookmark(self, value: str | None) -> None:
-        """Move the bookmark to a timestamp in UTC until which all rows are written, if forward."""
-        if value is None or self.replication_method != REPLICATION_INCREMENTAL:
+    def advance_bookmark(self, value: datetime) -> None:
+        """Advance the bookmark to `value`, unless that would move it back."""
+        if self.replication_method != REPLICATION_INCREMENTAL:
             return
-        if not self.bookmark or parse_timestamp(value) > self.bookmark:
-            self.stream_state.update({KEY: self.replication_key, VALUE: value})
+        if not self.bookmark or value > self.bookmark:
+            self.stream_state.update({KEY: self.replication_key, VALUE: format_timestamp(value)})
 
     @property
     def rows_written(self) -> int:
@@ -128,12 +127,20 @@ class PagewiseStream(Stream):
         super().log(message, *args, level=min(level, logging.DEBUG), **kwargs)
 
     @override
-    def _write_record_message(self, record: Record) -> None:
+    def get_record_counter(self, **kwargs: Any) -> Counter:
+        self._record_counter = super().get_record_counter(**kwargs)
+        return self._record_counter
+
+    def write_rows(self, items: Iterable[Any]) -> None:
+        """Write the rows of a page's items, up to the limit of a connection test."""
+        rows = [row for item in items for row in self.rows_of(item)][: self.ABORT_AT_RECORD_COUNT]
         writer = self._tap.message_writer
         if self._writes_rows_as_they_are and isinstance(writer, LineWriter):
-            writer.write_row(self.name, record)
+            writer.write_rows(self.name, rows)
         else:
-            super()._write_record_message(record)
+            for row in rows:
+                self._write_record_message(as_messages_show(row))
+        self._record_counter.increment(len(rows))
 
     @cached_property
     def _writes_rows_as_they_are(self) -> bool:
@@ -144,34 +151,24 @@ class PagewiseStream(Stream):
         )
 
     @override
-    def _increment_stream_state(
-        self, latest_record: Record, *, context: Context | None = None
-    ) -> None:
-        """Leave the bookmark alone: a record says nothing of the rest of its page."""
-
-    @override
     def _write_starting_replication_value(self, context: Context | None) -> None:
         """Keep the state to the bookmark itself."""
+
+
+def as_messages_show(row: Record) -> Record:
+    """Return a row whose timestamps are text, as in its RECORD message."""
+    return dict(msgspec.to_builtins(row))
 
 
 class PagewiseChild(PagewiseStream):
     """A stream whose rows are made of the items of its parent's pages."""
 
-    _counter: Counter
-
     @contextmanager
     def open(self) -> Generator[None]:
         """Write the SCHEMA, so that a target makes the table even if no row comes, and measure."""
         self._write_schema_message()
-        with self.get_record_counter() as self._counter, self.get_sync_timer():
+        with self.get_record_counter(), self.get_sync_timer():
             yield
-
-    def write_rows(self, items: Iterable[Any]) -> None:
-        """Write the rows that the items make."""
-        rows = [row for item in items for row in self.rows_of(item)][: self.ABORT_AT_RECORD_COUNT]
-        for row in rows:
-            self._write_record_message(row)
-        self._counter.increment(len(rows))
 
     @override
     def get_records(self, context: Context | None) -> Iterable[Record]:
@@ -197,24 +194,28 @@ class PagewiseParent(PagewiseStream):
                     stack.enter_context(child.open())
             yield
 
-    def write_page(self, page: Sequence[Any], read_until: str | None) -> Iterator[Record]:
-        """Write the children's rows of a page, yield its own, and move bookmarks to `read_until`.
+    def write_page(self, page: Sequence[Any], read_until: datetime | None) -> None:
+        """Write a page's rows, the children's first, and advance the bookmarks to `read_until`.
 
-        An item whose rows a stream map drops takes its children's rows with it, as in the SDK.
+        If a stream map filters an item out, its children's rows are left out too, as in the SDK.
         """
-        is_kept = self.stream_maps[0].get_filter_result
-        items = page
-        if not self._writes_rows_as_they_are:
-            items = [item for item in page if any(map(is_kept, self.rows_of(item)))]
-        for child in self.selected_streams:
-            if isinstance(child, PagewiseChild):
-                child.write_rows(items)
-        for item in page:
-            yield from self.rows_of(item)
-        for stream in self.selected_streams:
-            stream.advance_bookmark(read_until)
+        items = [item for item in page if self._is_kept(item)]
+        # The parent comes last. It is the first of the selected streams.
+        for stream in reversed(self.selected_streams):
+            stream.write_rows(items)
+        if read_until:
+            for stream in self.selected_streams:
+                stream.advance_bookmark(read_until)
         # Even if none moved: some targets pass a state on only if it comes after rows.
         self._tap.write_message(StateMessage(self.tap_state))
+
+    def _is_kept(self, item: Any) -> bool:  # noqa: ANN401
+        if self._writes_rows_as_they_are:
+            return True
+        return any(
+            self.stream_maps[0].get_filter_result(as_messages_show(row))
+            for row in self.rows_of(item)
+        )
 
     @override
     def generate_child_contexts(self, record: Record, context: Context | None) -> Iterable[Context]:

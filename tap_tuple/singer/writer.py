@@ -15,6 +15,8 @@ from singer_sdk.singerlib.encoding.base import GenericSingerWriter
 from typing_extensions import override
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from singer_sdk.helpers.types import Record
 
 ATOMIC_BYTES = select.PIPE_BUF  # what a pipe takes in whole or not at all (POSIX ``write``)
@@ -25,19 +27,17 @@ class OutputError(FatalSyncError):
 
 
 class LineWriter(GenericSingerWriter[bytes, Message]):
-    """Buffers records, writes every other message at once, and whole lines only.
+    """Write messages to standard output, always in whole lines.
 
-    The SDK's writers flush for each record; where ``PYTHONUNBUFFERED`` is set, the file under
-    them may take a part of a line. This one hands a pipe no more than it takes in one piece, so
-    that a run leaves whole lines, up to `ATOMIC_BYTES` each, however it is killed.
+    The SDK's writers flush after each record. If ``PYTHONUNBUFFERED`` is set, the system may accept
+    only part of a line. This writer gives a pipe no more bytes than it accepts at once, so that a
+    run leaves whole lines, of up to `ATOMIC_BYTES` each, no matter how it's killed.
     """
 
     def __init__(self) -> None:
-        """Start with an empty buffer."""
-        self._lines: list[bytes] = []
-        self._length = 0
+        """Start counting rows."""
         self.rows: Counter[str] = Counter()
-        """RECORD messages so far, by the stream that they name."""
+        """Number of RECORD messages, by the name of their stream."""
 
     @override
     def serialize_message(self, message: Message) -> bytes:
@@ -49,43 +49,52 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
             # A stream map may have taken the column of the bookmark away.
             columns = message.schema["properties"]
             message.bookmark_properties = type(keys)(key for key in keys if key in columns)
-        self._append(self.format_message(message))
         if isinstance(message, RecordMessage):
             self.rows[message.stream] += 1
-        else:
-            self.flush()
+        _write_lines(self.format_message(message))
 
-    def write_row(self, stream: str, row: Record) -> None:
-        """Write a row as a RECORD, without a message object in between."""
+    def write_rows(self, stream: str, rows: Sequence[Record]) -> None:
+        """Write RECORD messages for rows, which have been extracted just now."""
         now = datetime.now(UTC)
-        record = {"type": "RECORD", "stream": stream, "record": row, "time_extracted": now}
-        self._append(encoder.encode(record) + b"\n")
-        self.rows[stream] += 1
+        records = [
+            {"type": "RECORD", "stream": stream, "record": row, "time_extracted": now}
+            for row in rows
+        ]
+        self.rows[stream] += len(rows)
+        _write_lines(encoder.encode_lines(records))
 
-    def _append(self, line: bytes) -> None:
-        if self._length + len(line) > ATOMIC_BYTES:
-            self.flush()
-        self._lines.append(line)
-        self._length += len(line)
 
-    def flush(self) -> None:
-        """Write what is buffered, or raise an OutputError."""
-        lines = memoryview(b"".join(self._lines))
-        self._lines.clear()
-        self._length = 0
-        try:
-            # Past Python's own buffer, which would cut lines where it is full.
-            out = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
-            while lines:
-                written = out.write(lines)
-                if written is None:
-                    # A pipe that does not block, and is full.
-                    select.select([], [out], [])
-                else:
-                    lines = lines[written:]
-        except (AttributeError, OSError) as error:
-            msg = "The target stopped reading. Look for its own error; the next run continues."
-            if not isinstance(error, BrokenPipeError):
-                reason = getattr(error, "strerror", "it is closed")
-                msg = f"Standard output cannot be written: {reason}."
-            raise OutputError(msg) from None
+def _write_lines(lines: bytes) -> None:
+    """Write lines in pieces that end with a line and that a pipe accepts at once.
+
+    Raises:
+        OutputError: If standard output can't be written.
+    """
+    start = 0
+    while start < len(lines):
+        end = lines.rfind(b"\n", start, start + ATOMIC_BYTES) + 1
+        is_long_line = end == 0
+        if is_long_line:
+            end = lines.index(b"\n", start) + 1
+        _write(memoryview(lines)[start:end])
+        start = end
+
+
+def _write(data: memoryview) -> None:
+    try:
+        # Bypass Python's buffer, which splits lines when it is full.
+        out = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
+        while data:
+            written = out.write(data)
+            is_full_nonblocking_pipe = written is None
+            if is_full_nonblocking_pipe:
+                select.select([], [out], [])
+            else:
+                data = data[written:]
+    except BrokenPipeError:
+        msg = "The target stopped reading. Look for its own error; the next run continues."
+        raise OutputError(msg) from None
+    except (AttributeError, OSError) as error:
+        reason = getattr(error, "strerror", "it is closed")
+        msg = f"Standard output cannot be written: {reason}."
+        raise OutputError(msg) from None

@@ -46,8 +46,7 @@ def tied_calls(ids: Iterable[int], second: float = 0) -> list[Call]:
 
 
 def call_ending_at(second: float, call_id: int) -> Call:
-    end = FIRST_END + timedelta(seconds=second)
-    return Call(id=call_id, ended_at=f"{end:%Y-%m-%dT%H:%M:%S.%fZ}")
+    return Call(id=call_id, ended_at=FIRST_END + timedelta(seconds=second))
 
 
 def by_id(calls: list[Call]) -> dict[int, Call]:
@@ -84,19 +83,19 @@ class TestQuery:
 
 
 class TestPass:
-    def test_one_page_is_a_single_response(self) -> None:
+    def test_one_page_has_all_calls(self) -> None:
         one_pass = Pass()
         one_pass.add(1, by_id(tied_calls([1, 2])))
 
-        assert one_pass.is_single_response(page_length=2)
+        assert one_pass.has_all_calls_on_page_1(page_length=2)
         assert not one_pass.has_repeats_before(None)
 
-    def test_two_pages_are_not_a_single_response(self) -> None:
+    def test_second_page_has_calls_too(self) -> None:
         one_pass = Pass()
         one_pass.add(1, by_id(tied_calls([1, 2])))
         one_pass.add(2, by_id(tied_calls([3])))
 
-        assert not one_pass.is_single_response(page_length=2)
+        assert not one_pass.has_all_calls_on_page_1(page_length=2)
         assert not one_pass.has_repeats_before(None)
 
     def test_call_on_two_pages_is_a_repeat(self) -> None:
@@ -116,7 +115,7 @@ class TestPass:
 
         assert one_pass.calls.keys() == {1, 2, 3, 4}
         assert not one_pass.has_repeats_before(None)
-        assert not one_pass.is_single_response(page_length=2)
+        assert not one_pass.has_all_calls_on_page_1(page_length=2)
 
     def test_later_calls_of_another_round_do_not_hide_a_repeat(self) -> None:
         """Four calls tie. The rounds show three of them, and a different later call each."""
@@ -135,7 +134,7 @@ class TestPass:
 
         one_pass.add(1, by_id(tied_calls([1, 3])))
 
-        assert not one_pass.is_single_response(page_length=2)
+        assert not one_pass.has_all_calls_on_page_1(page_length=2)
 
     def test_empty_page_2_does_not_confirm_a_full_page_1(self) -> None:
         """A third call may have moved to page 1, in the place of a deleted one."""
@@ -143,8 +142,8 @@ class TestPass:
         one_pass.add(1, by_id(tied_calls([1, 2])))
         one_pass.add(2, {})
 
-        assert not one_pass.is_single_response(page_length=2)
-        assert one_pass.is_single_response(page_length=3)
+        assert not one_pass.has_all_calls_on_page_1(page_length=2)
+        assert one_pass.has_all_calls_on_page_1(page_length=3)
 
     def test_fruitless_rounds_are_counted_in_whole_rounds(self) -> None:
         """Four calls make two pages of two, so two responses make a round."""
@@ -179,7 +178,7 @@ class TestByInstant:
 
         assert next_request(pages) == "since=00:19&per_page=4"
         assert pages.missing == 6
-        assert pages.read_until == "2026-03-02T09:00:20.000000Z"
+        assert pages.read_until == FIRST_END + timedelta(seconds=20)
 
     def test_repeated_calls_are_left_out_and_do_not_shrink_the_page(self) -> None:
         pages = CallPages(FIRST_END, 3)

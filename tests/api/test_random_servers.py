@@ -45,7 +45,7 @@ class Server:
         page = int(query.get("page", "1"))
         since = parse_timestamp(query["since"])
         matching = sorted(
-            (call for call in self.calls.values() if call.end >= since), key=self.order
+            (call for call in self.calls.values() if call.ended_at >= since), key=self.order
         )
         is_last_page = page * per_page >= len(matching)
 
@@ -59,7 +59,7 @@ class Server:
         return response, matching[(page - 1) * per_page : page * per_page]
 
     def order(self, call: Call) -> tuple[datetime, float]:
-        return call.end, self.random.random() if self.reorders_ties else call.id
+        return call.ended_at, self.random.random() if self.reorders_ties else call.id
 
     def count(self, matching: int) -> int:
         if self.headers == "count too high":
@@ -77,7 +77,7 @@ class Server:
             call_id = 1000 + self.responses
             ends = [call.ended_at for call in self.calls.values()]
             second = self.random.randint(0, SECONDS)
-            end = self.random.choice([*ends, format_timestamp(FIRST_END)])
+            end = self.random.choice([*ends, FIRST_END])
             self.calls[call_id] = (
                 Call(id=call_id, ended_at=end)
                 if self.random.random() < 0.5
@@ -87,8 +87,8 @@ class Server:
 
         call = self.calls.pop(self.random.choice(list(self.calls)))
         if kind == "move":
-            later = call.end + timedelta(seconds=self.random.choice([1, 5, 10]))
-            self.calls[call.id] = Call(id=call.id, ended_at=format_timestamp(later))
+            later = call.ended_at + timedelta(seconds=self.random.choice([1, 5, 10]))
+            self.calls[call.id] = Call(id=call.id, ended_at=later)
         if kind == "edit":
             self.calls[call.id] = Call(
                 id=call.id, ended_at=call.ended_at, duration_seconds=self.responses
@@ -97,7 +97,7 @@ class Server:
 
 
 def call_ending_at(second: float, call_id: int) -> Call:
-    return Call(id=call_id, ended_at=format_timestamp(FIRST_END + timedelta(seconds=second)))
+    return Call(id=call_id, ended_at=FIRST_END + timedelta(seconds=second))
 
 
 def random_server(random: Random) -> Server:
@@ -131,7 +131,7 @@ def test_no_call_is_lost(changes: bool) -> None:  # noqa: FBT001 - a parameter o
                 call.id
                 for call in server.calls.values()  # noqa: B023 - called in this iteration
                 if call.id not in changed | read  # noqa: B023
-                and (until is None or call.end < until)
+                and (until is None or call.ended_at < until)
             }
 
         while True:
@@ -144,8 +144,7 @@ def test_no_call_is_lost(changes: bool) -> None:  # noqa: FBT001 - a parameter o
                 assert server.headers == "always a link" or changes, seed
                 break
             if pages.read_until:
-                bookmark = parse_timestamp(pages.read_until)
-                assert not lost(until=bookmark), f"the bookmark passed a call, seed {seed}"
+                assert not lost(until=pages.read_until), f"the bookmark passed a call, seed {seed}"
             pages.advance(response)
             if pages.finished:
                 if server.headers in RIGHT_HEADERS or not changes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_tuple.sandbox import faults
-from tests.conftest import bookmarks, config_for, make_calls, minute
+from tests.conftest import bookmarks, config_for, make_calls, minute, record_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ def test_nulls_and_missing_participations_are_rows_like_others(
     assert run.records("calls")[3] == {
         "id": 4,
         "started_at": None,
-        "ended_at": minute(4),
+        "ended_at": record_time(minute(4)),
         "duration_seconds": None,
     }
     assert run.returncode == 0
@@ -90,10 +90,15 @@ def test_a_new_field_may_hold_anything(tap: TapCommand, serve: Serve, value: byt
     [
         ("id", "abc", "Expected `int`, got `str` in 'id' of call number 3"),
         ("id", None, "Expected `int`, got `null` in 'id' of call number 3"),
-        ("ended_at", None, "Expected `str`, got `null` in 'ended_at' of call 12"),
-        ("ended_at", 1772442000, "Expected `str`, got `int` in 'ended_at' of call 12"),
-        ("ended_at", "", "no timestamp in 'ended_at' of call 12"),
-        ("started_at", "canary@lumen.example", "no timestamp in 'started_at' of call 12"),
+        ("ended_at", None, "Expected `datetime`, got `null` in 'ended_at' of call 12"),
+        ("ended_at", 1772442000, "Expected `datetime`, got `int` in 'ended_at' of call 12"),
+        ("ended_at", "", "Invalid RFC3339 encoded datetime in 'ended_at' of call 12"),
+        (
+            "started_at",
+            "canary@lumen.example",
+            "Invalid RFC3339 encoded datetime in 'started_at' of call 12",
+        ),
+        ("started_at", "0001-01-01T00:00:00+02:00", "outside the years 1 to 9999 of call 12"),
         ("duration_seconds", "long", "got `str` in 'duration_seconds' of call 12"),
         ("call_participations", {}, "got `object` in 'call_participations' of call 12"),
         (
