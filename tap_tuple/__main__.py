@@ -1,14 +1,15 @@
-"""Runs the tap with ``python -m tap_tuple``, and as ``tap-tuple``."""
+"""Run the tap with ``python -m tap_tuple``, and as ``tap-tuple``."""
 
 from __future__ import annotations
 
+from tap_tuple.api.client import TOKEN_PREFIX
 from tap_tuple.singer.command import run
-from tap_tuple.tap import PRIVATE, TapTuple
+from tap_tuple.tap import TapTuple
 
 
 def main() -> None:
     """Run the tap's command line."""
-    run(TapTuple, PRIVATE)
+    run(TapTuple, TOKEN_PREFIX)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""Which settings are usable, and what to do about one that is not."""
+"""The settings, and how they are validated."""
 
 from __future__ import annotations
 
 import os
 from difflib import get_close_matches
 from fnmatch import fnmatch
-from math import inf
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -20,7 +19,7 @@ from tap_tuple.api.response import MAX_PER_PAGE
 from tap_tuple.timestamps import parse_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
 SCHEMA: dict[str, Any] = th.PropertiesList(
@@ -86,55 +85,98 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
 ).to_dict()
 """The tap's own settings."""
 
-BOOLEANS = ("true", "1", "yes", "on", "false", "0", "no", "off")  # any other is false to the SDK
+DROPPED = (None, "__NULL__")
+"""Values with which a stream map drops a stream or a column."""
 
-KINDS: dict[str, tuple[type, Callable[[str], object], str]] = {
-    "integer": (int, int, "a whole number"),
-    "boolean": (bool, lambda text: BOOLEANS.index(text.lower()), "true or false"),
-    "object": (dict, msgspec.json.Decoder(dict).decode, "a JSON object"),
+TRUE_WORDS = ("true", "1", "yes", "on")
+FALSE_WORDS = ("false", "0", "no", "off")
+"""The SDK takes any other word for false."""
+
+
+def _read_boolean(text: str) -> bool:
+    if text.lower() not in TRUE_WORDS + FALSE_WORDS:
+        msg = "not a boolean"
+        raise ValueError(msg)
+    return text.lower() in TRUE_WORDS
+
+
+class Kind(NamedTuple):
+    """A kind of setting that isn't text."""
+
+    python_type: type
+    read: Callable[[str], object]
+    """Reads the setting from a variable. Raises a ValueError if that isn't possible."""
+    description: str
+
+
+KINDS = {
+    "integer": Kind(int, int, "a whole number"),
+    "boolean": Kind(bool, _read_boolean, "true or false"),
+    "object": Kind(dict, msgspec.json.Decoder(dict).decode, "a JSON object"),
 }
-"""By the type of a setting: Python's type, what reads it from a variable, and the words for it."""
+"""By the first type in the JSON schema of a setting."""
 
 
 def problems(
     config: Mapping[str, Any], schema: Mapping[str, Any], columns: Mapping[str, Collection[str]]
 ) -> Iterator[str]:
-    """Yield a line per wrong setting, with its name and no secret; columns are those per stream."""
+    """Yield one message per invalid setting. It names the setting, and quotes no secret.
+
+    Args:
+        config: The settings, with defaults.
+        schema: Their JSON schema.
+        columns: The names of columns, by stream.
+    """
     yield from _token_problems(config.get("api_token"))
     yield from _date_problems(config)
-    yield from _url_problems(config.get("api_url"))
-    for name, setting in schema["properties"].items():
-        value, kind = config.get(name), setting["type"][0]
-        if value is None or kind not in KINDS:
-            continue
-        type_, _, meaning = KINDS[kind]
-        least, greatest = setting.get("minimum"), setting.get("maximum", inf)
-        # The type itself, for True is an int too.
-        is_typed = type(value) is type_
-        if least is None and not is_typed:
-            yield f"{name} has a value of the wrong type: set it to {meaning}."
-        elif least is not None and not (is_typed and least <= value <= greatest):
-            allowed = f"of at least {least}" if greatest == inf else f"from {least} to {greatest}"
-            yield f"{name} is {value!r}: set it to {meaning} {allowed}."
-    yield from _stream_map_problems(config.get("stream_maps"), columns)
-    if not _is_header_text(config.get("user_agent", "left out")):
+    yield from _url_problems(str(config.get("api_url")))
+    yield from _number_problems(config, schema)
+    yield from type_problems(config, schema)
+    yield from _stream_map_problems(config.get("stream_maps") or {}, columns)
+    user_agent = config.get("user_agent")
+    if user_agent is not None and not _is_header_text(user_agent):
         yield "user_agent cannot be sent: set it to printable ASCII characters, or leave it out."
 
 
+def type_problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one message per setting whose value has the wrong type, without the value."""
+    for name, setting in schema["properties"].items():
+        kind = KINDS.get(setting["type"][0])
+        value = config.get(name)
+        has_own_check = "minimum" in setting
+        if kind is None or value is None or has_own_check:
+            continue
+        if type(value) is not kind.python_type:
+            yield f"{name} has a value of the wrong type: set it to {kind.description}."
+    stream_maps = config.get("stream_maps")
+    if isinstance(stream_maps, dict) and stream_maps.get("__else__") not in DROPPED:
+        yield "stream_maps has something for '__else__' that is no map: use null or '__NULL__'."
+
+
+def locate_invalid_values(errors: Iterable[str]) -> Iterator[str]:
+    """Yield where values are invalid, from the SDK's messages, which also quote the values."""
+    for error in errors:
+        # Such as "5 is not of type 'object' in config['stream_maps']['calls']".
+        _, _, path = error.rpartition(" in config[")
+        name = ".".join(key.strip("'") for key in path.removesuffix("]").split("]["))
+        yield f"{name} has an invalid value: see https://sdk.meltano.com/en/latest/stream_maps.html."
+
+
 def load_environment(schema: Mapping[str, Any], plugin_name: str) -> Iterator[str]:
-    """Load `.env`, and yield a line per variable that the SDK cannot read as its setting."""
+    """Load `.env`, and yield one message per variable that the SDK can't read as its setting."""
     try:
         load_dotenv(find_dotenv(usecwd=True))
     except (OSError, ValueError):
         yield ".env cannot be read: make it readable, and UTF-8 text."
     for name, setting in schema["properties"].items():
         variable = f"{plugin_name}_{name}".upper().replace("-", "_")
-        if variable in os.environ and setting["type"][0] in KINDS:
-            _, read, meaning = KINDS[setting["type"][0]]
-            try:
-                read(os.environ[variable])
-            except (ValueError, RecursionError):
-                yield f"{name} (in {variable}) is not {meaning}: correct or remove it."
+        kind = KINDS.get(setting["type"][0])
+        if kind is None or variable not in os.environ:
+            continue
+        try:
+            kind.read(os.environ[variable])
+        except (ValueError, RecursionError):
+            yield f"{name} (in {variable}) is not {kind.description}: correct or remove it."
 
 
 def _token_problems(token: object) -> Iterator[str]:
@@ -143,21 +185,25 @@ def _token_problems(token: object) -> Iterator[str]:
             "api_token is missing: set it to a token of your team, which begins with 'sk-tuple-' "
             "(in the environment, TAP_TUPLE_API_TOKEN)."
         )
-    elif not _is_header_text(token) or not set(" \"'").isdisjoint(token):
+        return
+    has_forbidden_character = any(character in str(token) for character in " \"'")
+    if has_forbidden_character or not _is_header_text(token):
         yield (
             "api_token is no token: set it to the one text that begins with 'sk-tuple-', without "
             "spaces, quotes or line breaks around it."
         )
 
 
-def _is_header_text(value: object) -> TypeGuard[str]:
-    """Tell what a header takes as it is: another value would be quoted in an error message."""
+def _is_header_text(value: object) -> bool:
+    """Return whether a value can be sent as a header. requests quotes others in its error."""
     return isinstance(value, str) and value.isascii() and value.isprintable() and value != ""
 
 
 def _date_problems(config: Mapping[str, Any]) -> Iterator[str]:
     dates: dict[str, datetime] = {}
-    for name in [name for name in ("start_date", "end_date") if name in config]:
+    for name in ("start_date", "end_date"):
+        if name not in config:
+            continue
         try:
             dates[name] = parse_timestamp(config[name])
         except (TypeError, ValueError):
@@ -173,43 +219,77 @@ def _date_problems(config: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _stream_map_problems(maps: object, columns: Mapping[str, Collection[str]]) -> Iterator[str]:
-    """Find maps of streams and columns that there are not: they would hide no email, in silence."""
-    for name, definition in maps.items() if isinstance(maps, dict) else ():
-        rules = definition if isinstance(definition, dict) else {}
+def _number_problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
+    for name, setting in schema["properties"].items():
+        value = config.get(name)
+        least, greatest = setting.get("minimum"), setting.get("maximum")
+        if value is None or least is None:
+            continue
+        # True is an int, too.
+        is_whole_number = type(value) is int
+        is_large_enough = is_whole_number and value >= least
+        is_small_enough = is_whole_number and (greatest is None or value <= greatest)
+        if not (is_large_enough and is_small_enough):
+            allowed = f"of at least {least}"
+            if greatest is not None:
+                allowed = f"from {least} to {greatest}"
+            yield f"{name} is {value!r}: set it to a whole number {allowed}."
+
+
+def _stream_map_problems(
+    maps: Mapping[str, Any], columns: Mapping[str, Collection[str]]
+) -> Iterator[str]:
+    """Report maps for unknown streams and columns, which would silently fail to hide emails."""
+    if not isinstance(maps, dict):
+        # Reported by its type.
+        return
+    for name, stream_map in maps.items():
+        rules = stream_map if isinstance(stream_map, dict) else {}
         source = str(rules.get("__source__", name))
         streams = [stream for stream in columns if fnmatch(stream, source)]
-        if not streams and not name.startswith("__"):
+        is_option = name.startswith("__")
+        if not streams and not is_option:
             yield f"stream_maps names {source!r}, which is no stream: use {' or '.join(columns)}."
-        if (definition is not rules or name == "__else__") and definition not in (None, "__NULL__"):
-            yield f"stream_maps has something for {name!r} that is no map: use an object or null."
-        known = [column for stream in streams for column in columns[stream]]
-        for column, rule in rules.items():
-            if column != "__key_properties__" and not isinstance(rule, str | None):
-                yield f"stream_maps has no text for {column!r} of {name!r}: use one, or null."
-            is_name = column.startswith("__") or column in known
-            if known and rule in (None, "__NULL__") and not is_name:
-                (nearest,) = get_close_matches(column, known, n=1, cutoff=0)
-                yield (
-                    f"stream_maps drops {column!r} of {name}, which is no column of it: did you "
-                    f"mean {nearest!r}?"
-                )
+        known_columns = [column for stream in streams for column in columns[stream]]
+        yield from _dropped_column_problems(name, rules, known_columns)
 
 
-def _url_problems(url: object) -> Iterator[str]:
+def _dropped_column_problems(
+    map_name: str, rules: Mapping[str, Any], known_columns: Sequence[str]
+) -> Iterator[str]:
+    for column, rule in rules.items():
+        is_option = column.startswith("__")
+        if known_columns and rule in DROPPED and not is_option and column not in known_columns:
+            nearest = get_close_matches(column, known_columns, n=1, cutoff=0)[0]
+            yield (
+                f"stream_maps drops {column!r} of {map_name}, which is no column of it: did you "
+                f"mean {nearest!r}?"
+            )
+
+
+def _url_problems(url: str) -> Iterator[str]:
     try:
-        requests.Request("GET", str(url)).prepare()
-        parts = urlsplit(str(url))
-        is_address = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        requests.Request("GET", url).prepare()
+        parts = urlsplit(url)
+        port = parts.port
     except ValueError:
-        parts, is_address = urlsplit(""), False
+        yield _invalid_url(url)
+        return
     if parts.username is not None or parts.password is not None:
         yield "api_url holds a user name or a password: leave them out."
-    # No query or fragment; and the SDK would fill a setting in for a name in braces.
-    elif not (is_address and _is_header_text(url) and set(" {}?#").isdisjoint(url)):
-        yield f"api_url is {url!r}: set it to an address such as https://production.tuple.app."
+        return
+
+    is_web_address = parts.scheme in {"http", "https"} and parts.hostname is not None and port != 0
+    # The SDK would replace a name in braces by a setting, such as the token.
+    has_forbidden_character = any(character in url for character in " {}?#")
+    if not is_web_address or has_forbidden_character or not _is_header_text(url):
+        yield _invalid_url(url)
     elif parts.scheme == "http" and not is_loopback(str(parts.hostname)):
         yield (
             f"api_url is {url!r}: the token would be sent in the clear. Use https; plain http is "
             "for the local machine alone."
         )
+
+
+def _invalid_url(url: str) -> str:
+    return f"api_url is {url!r}: set it to an address such as https://production.tuple.app."

@@ -1,8 +1,7 @@
-"""The tap: its two streams, and what it sets up of the SDK."""
+"""The tap class."""
 
 from __future__ import annotations
 
-import re
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,15 +10,24 @@ from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.mapper import PluginMapper
+from singer_sdk.singerlib import Catalog
 from typing_extensions import override
 
-from tap_tuple.settings import SCHEMA, load_environment, problems
+from tap_tuple.settings import (
+    SCHEMA,
+    load_environment,
+    locate_invalid_values,
+    problems,
+    type_problems,
+)
 from tap_tuple.singer import command
+from tap_tuple.singer.pagewise import PagewiseStream, explain_failed_map
 from tap_tuple.singer.writer import LineWriter
 from tap_tuple.streams import CallParticipations, Calls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import PurePath
     from typing import IO
 
     import click
@@ -27,8 +35,9 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.plugin_base import _ConfigInput
 
-PRIVATE = re.compile(r"(?i)sk-tuple-[^\s'\",;)\]}]+|[^\s'\"<>(@]{1,64}@[^\s'\"<>)]{1,255}")
-"""What looks like a token or an email; bounded, or a long word would take time by its square."""
+    Config = dict[str, Any] | PurePath | str | list[PurePath | str] | None
+
+STREAM_TYPES = (Calls, CallParticipations)
 
 
 class TapTuple(Tap):
@@ -52,76 +61,107 @@ class TapTuple(Tap):
     config_jsonschema = SCHEMA
 
     @override
-    def __init__(self, *, config: dict[str, Any] | None = None, **kwargs: Any) -> None:  # ty: ignore[incompatible-method-override]
-        """Check the settings before anything else is done with them: null counts as left out.
+    def __init__(
+        self, *, config: Config = None, parse_env_config: bool = False, **kwargs: Any
+    ) -> None:
+        """Validate the settings before doing anything else. Null means unset.
+
+        Args:
+            config: Settings, or the path of a file with settings, or a list of such paths.
+            parse_env_config: Whether to read settings from the environment and from ``.env``.
+            **kwargs: As in the SDK.
 
         Raises:
-            ConfigurationError: If a setting cannot be used; a line per setting says what to do.
+            ConfigurationError: If a setting is invalid. It has one line per setting.
         """
-        given = {name: value for name, value in (config or {}).items() if value is not None}
-        schema = self.config_jsonschema
-        self.append_builtin_config(schema)
-        if kwargs.get("parse_env_config"):
-            command.refuse_any(load_environment(schema, self.name))
+        self.append_builtin_config(self.config_jsonschema)
+        if parse_env_config:
+            command.reject_any(load_environment(self.config_jsonschema, self.name))
+        settings = {name: value for name, value in load_config(config).items() if value is not None}
+        # The SDK's validation fails on some values of a wrong type, and quotes others.
+        command.reject_any(type_problems(settings, self.config_jsonschema))
         try:
-            super().__init__(config=given, **kwargs)
-        except (AttributeError, ConfigValidationError) as error:
-            # The SDK's own lines quote the value, such as the token; a bad `__else__` breaks them.
+            super().__init__(config=settings, parse_env_config=parse_env_config, **kwargs)
+        except ConfigValidationError as error:
             self._check_settings()
-            if isinstance(error, AttributeError):
-                raise
-            command.refuse("Correct stream_maps, faker_config or flattening_*: see the SDK's docs.")
-        # A bookmark that cannot be used is named before anything is written.
-        _ = [getattr(stream, "bookmark", None) for stream in self.streams.values()]
+            command.reject_any(locate_invalid_values(error.errors))
+
+        self._check_bookmarks()
         command.stop_on_signals(self.logger)
-        for name in sorted(self.config.keys() - schema["properties"].keys()):
+        unknown_settings = self.config.keys() - self.config_jsonschema["properties"].keys()
+        for name in sorted(unknown_settings):
             self.logger.warning("Ignoring unknown setting %s.", name)
 
     def _check_settings(self) -> None:
-        columns = {each.name: each.schema["properties"] for each in (Calls, CallParticipations)}
-        command.refuse_any(problems(self.config, self.config_jsonschema, columns))
+        columns = {stream.name: stream.schema["properties"] for stream in STREAM_TYPES}
+        command.reject_any(problems(self.config, self.config_jsonschema, columns))
+
+    def _check_bookmarks(self) -> None:
+        """Report an invalid bookmark before any output."""
+        for stream in self.streams.values():
+            if isinstance(stream, PagewiseStream):
+                stream.check_bookmark()
 
     @override
     def setup_mapper(self) -> None:
-        """Keep the stream maps of deselected streams: a filter counts for the child's rows too.
+        """Keep the stream maps of deselected streams, because a filter also affects the child.
 
-        The SDK takes a deselected stream's columns away first, and may then fail on its map.
+        The SDK removes the columns of a deselected stream first, and may then fail on its map.
         """
-        # What follows makes the streams, and the maps, of settings that have to be right.
+        # Streams and maps are built from the settings, so check those first.
         self._check_settings()
         self.mapper = PluginMapper(plugin_config=dict(self.config), logger=self.logger)
         catalog = deepcopy(self.catalog)
         for entry in catalog.streams:
             entry.metadata.root.selected = True
-        self.mapper.register_raw_streams_from_catalog(catalog)
+            with explain_failed_map(entry.tap_stream_id):
+                one_stream = Catalog({entry.tap_stream_id: entry})
+                self.mapper.register_raw_streams_from_catalog(one_stream)
         for stream in self.streams.values():
+            # A catalog may leave out the parent of the stream that it selects.
             if stream.name not in self.mapper.stream_maps:
-                # A catalog may leave out the parent of the stream that it selects.
-                self.mapper.register_raw_stream_schema(
-                    stream.name, stream.schema, stream.primary_keys
-                )
+                with explain_failed_map(stream.name):
+                    self.mapper.register_raw_stream_schema(
+                        stream.name, stream.schema, stream.primary_keys
+                    )
 
     @override
     def discover_streams(self) -> Sequence[Stream]:
-        return [Calls(self), CallParticipations(self)]
+        return [stream_type(self) for stream_type in STREAM_TYPES]
 
     @override
     @classmethod
     def invoke(
         cls, *, state: IO[str] | None = None, catalog: IO[str] | None = None, **kwargs: Any
     ) -> None:
-        state = state and command.check_state(state)
-        catalog = catalog and command.check_catalog(catalog)
-        super().invoke(state=state, catalog=catalog, **kwargs)
+        super().invoke(
+            state=command.check_state(state) if state else None,
+            catalog=command.check_catalog(catalog) if catalog else None,
+            **kwargs,
+        )
 
     @override
     @classmethod
     def cb_config(
         cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]
     ) -> _ConfigInput:
-        loaded = super().cb_config(ctx, param, tuple(path for path in value if path == "ENV"))
-        for path in value:
-            # The SDK would read a file once more, which a pipe cannot be.
-            if path != "ENV":
-                loaded.config.update(command.load_object(Path(path), f"--config {path}"))
-        return loaded
+        """Read each file only once, because a pipe can't be read again."""
+        environment = tuple(path for path in value if path == "ENV")
+        files = [path for path in value if path != "ENV"]
+        config_input = super().cb_config(ctx, param, environment)
+        for path in files:
+            config_input.config.update(command.load_object(Path(path), f"--config {path}"))
+        return config_input
+
+
+def load_config(config: Config) -> dict[str, Any]:
+    """Return the settings that a tap is created with, from files if it gets paths."""
+    if config is None:
+        return {}
+    if isinstance(config, dict):
+        return config
+    paths = config if isinstance(config, list) else [config]
+    settings: dict[str, Any] = {}
+    for path in paths:
+        settings.update(command.load_object(Path(path), f"config {path}"))
+    return settings

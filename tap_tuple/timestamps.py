@@ -1,10 +1,32 @@
-"""The times of settings, state and API, in UTC."""
+"""Timestamps of settings, state and API: parsing, formatting and ranges. All are in UTC."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # earlier than any call: all history begins here
+from typing_extensions import override
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""Earlier than any call."""
+
+
+@dataclass(frozen=True)
+class TimeRange:
+    """The calls that ended at or after `since` and before `until`."""
+
+    since: datetime
+    until: datetime
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no call can be in the range."""
+        return self.since >= self.until
+
+    @override
+    def __str__(self) -> str:
+        """Return the range as the log shows it."""
+        return f"{format_timestamp(self.since)} to {format_timestamp(self.until)}"
 
 
 def parse_timestamp(text: str) -> datetime:

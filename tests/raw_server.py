@@ -15,7 +15,12 @@ class RawServer:
     """A server on a free port of 127.0.0.1, from ``with`` until its end."""
 
     def __init__(self, answer: bytes, *, drip_seconds: float | None = None) -> None:
-        """Prepare to send an answer to each request, a byte at a time if it is to drip."""
+        """Prepare to send an answer to each request.
+
+        Args:
+            answer: The bytes to send.
+            drip_seconds: The time between two bytes of the body. Without it, send all at once.
+        """
         self.received: list[bytes] = []
         self._answer = answer
         self._drip_seconds = drip_seconds
@@ -57,7 +62,9 @@ class RawServer:
         if self._drip_seconds is None:
             connection.sendall(self._answer)
             return
-        for byte in self._answer:
+        head, separator, body = self._answer.partition(b"\r\n\r\n")
+        connection.sendall(head + separator)
+        for byte in body:
             if self._stopping.wait(self._drip_seconds):
                 return
             connection.sendall(bytes([byte]))

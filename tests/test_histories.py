@@ -22,6 +22,7 @@ from singer_sdk.exceptions import SingerSDKError
 from tap_tuple.sandbox import CallLog, Sandbox, faults
 from tap_tuple.sandbox.server import Answer
 from tap_tuple.tap import TapTuple
+from tap_tuple.timestamps import parse_timestamp
 from tests.conftest import FIRST_END, expected_rows, make_call
 from tests.in_process import KilledError, Pipe, StandingClock, standing_in
 
@@ -236,6 +237,12 @@ class Source:
         return shown
 
 
+def bookmark_of(state: dict[str, Any], stream: str) -> datetime:
+    """Return a bookmark. If there is none, the stream has been read to the epoch."""
+    bookmark = state.get("bookmarks", {}).get(stream, {})
+    return parse_timestamp(bookmark.get("replication_key_value", "1970-01-01"))
+
+
 @dataclass
 class Target:
     """Keeps what a run wrote up to its last STATE, and more only if the run came to its end."""
@@ -258,11 +265,9 @@ class Target:
         if came_to_its_end:
             self._keep(pending)
 
-    def read_again_from(self) -> str:
-        """Return when the calls ended that the next run reads at the latest."""
-        bookmarks = self.state.get("bookmarks", {})
-        values = [bookmarks.get(name, {}).get("replication_key_value", "") for name in STREAMS]
-        return str(max(values))
+    def latest_bookmark(self) -> datetime:
+        """Return the later bookmark of the two. The next run reads calls that ended after it."""
+        return max(bookmark_of(self.state, name) for name in STREAMS)
 
     def _keep(self, records: list[dict[str, Any]]) -> None:
         for record in records:
@@ -270,10 +275,7 @@ class Target:
 
     def _advance(self, state: dict[str, Any]) -> None:
         for name in STREAMS:
-            before, after = (
-                each.get("bookmarks", {}).get(name, {}).get("replication_key_value", "")
-                for each in (self.state, state)
-            )
+            before, after = bookmark_of(self.state, name), bookmark_of(state, name)
             assert after >= before, f"the bookmark of {name} moved back"
         self.state = state
 
@@ -369,7 +371,7 @@ def test_the_union_of_what_was_kept_is_the_source(histories_wanted: tuple[int, i
                 left_out = present - target.rows["calls"].keys()
                 assert not left_out, f"an undisturbed run left out {left_out}"
         undisturbed = Play([], [], [], 5, 1000, STREAMS, None, {}, "right", {}, {}, 0)
-        since = target.read_again_from()
+        since = target.latest_bookmark()
         assert play(source, target, undisturbed, len(script) * SECONDS_PER_RUN)
 
         left = source.shown(list(source.log.calls(FIRST_END)))
@@ -380,7 +382,11 @@ def test_the_union_of_what_was_kept_is_the_source(histories_wanted: tuple[int, i
             kept = target.rows[name]
             missing = [row["id"] for row in rows if row["id"] not in kept]
             assert not missing, f"{name} lost {missing}"
-            stale = [row for row in rows if row[KEYS[name]] >= since and kept[row["id"]] != row]
+            stale = [
+                row
+                for row in rows
+                if parse_timestamp(row[KEYS[name]]) >= since and kept[row["id"]] != row
+            ]
             assert not stale, f"{name} has an old version of {stale}"
             assert all(row in known for row in kept.values())
 

@@ -71,7 +71,6 @@ WRONG = [
     ({"api_url": "https://tuple.example:0"}, "api_url is 'https://tuple.example:0': set it to an"),
     ({"api_url": "http://[::1"}, "api_url is 'http://[::1': set it to an address"),
     ({"api_url": "https://*"}, "api_url is 'https://*': set it to an address"),
-    ({"stream_maps": {"calls": {"id": 5}}}, "stream_maps has no text for 'id' of 'calls': use one"),
     ({"stream_maps": {"mine": {"__source__": None}}}, "stream_maps names 'None', which is no stre"),
     ({"user_agent": "tap\r\nX: y"}, "user_agent cannot be sent: set it to printable ASCII charac"),
 ]
@@ -137,6 +136,18 @@ def test_the_command_line_says_it_before_anything_is_sent_or_written(
     assert next(iter(settings)) in error
     assert "Traceback" not in run.stderr
     assert sandbox.requests == []
+
+
+@pytest.mark.parametrize(
+    "stream_map",
+    [{"id": 5}, 5, [], {"__key_properties__": "canary@lumen.example"}, {"__filter__": ["canary"]}],
+)
+def test_invalid_stream_map_is_named(tap: TapCommand, stream_map: Any) -> None:
+    run = tap(config={"api_token": TOKEN, "stream_maps": {"calls": stream_map}})
+
+    assert run.returncode == 1
+    assert run.errors[-1].startswith("stream_maps.calls has an invalid value: ")
+    assert "canary" not in run.stderr
 
 
 def test_a_setting_of_the_wrong_type_is_named_without_its_value(tap: TapCommand) -> None:

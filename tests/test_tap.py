@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tap_tuple.streams import Calls
+from tap_tuple.tap import TapTuple
 from tests.conftest import ROOT, config_for, expected_rows, make_call, make_calls
 
 if TYPE_CHECKING:
@@ -344,3 +346,27 @@ def test_rows_are_the_same_whether_or_not_the_sdk_writes_them(
     for message in (*written[0], *written[1]):
         assert datetime.fromisoformat(message.pop("time_extracted")).tzinfo
     assert written[0] == written[1]
+
+
+def test_settings_may_come_from_files(tmp_path: Path, serve: Serve) -> None:
+    """As the SDK's own classes, the tap takes a path or a list of paths."""
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    first.write_text(json.dumps(config_for(serve([]), page_size=7, start_date=None)))
+    second.write_text('{"page_size": 8}')
+
+    assert TapTuple(config=first).config["page_size"] == 7
+    assert TapTuple(config=str(first)).config["page_size"] == 7
+    assert TapTuple(config=[first, second]).config["page_size"] == 8
+
+
+def test_query_parameters_of_a_new_stream(serve: Serve) -> None:
+    config = config_for(serve([]), start_date="2026-03-01", end_date="2026-04-01", page_size=5)
+
+    stream = TapTuple(config=config).streams["calls"]
+
+    assert isinstance(stream, Calls)
+    assert stream.get_url_params(None, None) == {
+        "since": "2026-03-01T00:00:00.000Z",
+        "until": "2026-04-01T00:00:00.000Z",
+        "per_page": 5,
+    }

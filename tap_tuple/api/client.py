@@ -1,91 +1,100 @@
-"""How Tuple is spoken to: the URL, the token, retries, and what each failure means."""
+"""HTTP client for Tuple's usage API: authentication, paging, retries and error messages.
+
+Two private members of the SDK are used, because it has no public hook instead:
+
+- `Stream._LOG_REQUEST_METRICS`: turns off the metric line that the SDK logs for each request.
+- `Stream._tap`: leads from a stream to the tap's version and logger.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from contextlib import suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from functools import cached_property, partial
+from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import ParseResult, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import ParseResult, parse_qsl, urlsplit
 
-import backoff
 import requests
 from singer_sdk.authenticators import BearerTokenAuthenticator
 from singer_sdk.exceptions import FatalAPIError, RetriableAPIError
 from singer_sdk.streams import RESTStream
 from typing_extensions import override
-from urllib3.exceptions import HTTPError
 
-from tap_tuple.api.network import ends_within, is_loopback
+from tap_tuple.api.network import is_loopback, read_body
+from tap_tuple.api.pagination import CallPages
+from tap_tuple.api.progress import Progress
 from tap_tuple.api.rate_limit import RateLimiter
-from tap_tuple.api.response import Call, decode
+from tap_tuple.api.response import MAX_PER_PAGE, decode_calls, warn_about_new_fields
+from tap_tuple.api.retries import (
+    CONNECTION_TEST_POLICY,
+    RUN_POLICY,
+    RateLimitedError,
+    Retries,
+    RetryPolicy,
+)
+from tap_tuple.timestamps import TimeRange, format_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Iterable
 
-    from backoff.types import Details
     from singer_sdk.helpers.types import Auth, Context, RequestFunc
 
+    from tap_tuple.api.response import Call
 
-class RetryPolicy(NamedTuple):
-    """How long, and how often, a request is tried."""
-
-    timeout_seconds: int  # to connect, and again for each part of an answer
-    deadline_seconds: int  # for a whole answer, however it drips
-    max_tries: int  # for another reason than the rate limit
-    max_rate_limit_seconds: int  # to sit out a quota that the team's other integrations use up
-
-
-RUN = RetryPolicy(timeout_seconds=60, deadline_seconds=180, max_tries=8, max_rate_limit_seconds=600)
-TEST = RetryPolicy(timeout_seconds=6, deadline_seconds=6, max_tries=2, max_rate_limit_seconds=10)
-
-MAX_BACKOFF_SECONDS = 60  # the longest wait of the tap's own choice: one window of the rate limit
-MAX_RETRY_AFTER_SECONDS = 300  # the longest wait that the server may ask for
+TOKEN_PREFIX = "sk-tuple-"  # noqa: S105 - not a token, but how each one starts
 TOKENS_PAGE = "https://production.tuple.app/team_management/api_tokens"
 
-REFUSALS = {
-    401: "Tuple refuses the token (status 401): set api_token to a token that begins with "
-    f"'sk-tuple-'. Team owners and managers create one at {TOKENS_PAGE}.",
-    403: "Tuple does not let this token read the team's calls (status 403): ask Tuple's support "
-    "for access to the usage API, or set api_token to a token of a team that has it.",
-    404: "There is no usage API at {url} (status 404): check api_url.",
-    422: "Tuple refuses the time range (status 422): check start_date and end_date. Tuple says: "
-    "{words}.",
+REJECTIONS: dict[int, str] = {
+    HTTPStatus.UNAUTHORIZED: "Tuple refuses the token (status 401): set api_token to a token that "
+    f"begins with 'sk-tuple-'. Team owners and managers create one at {TOKENS_PAGE}.",
+    HTTPStatus.FORBIDDEN: "Tuple does not let this token read the team's calls (status 403): ask "
+    "Tuple's support for access to the usage API, or set api_token to a token of a team that has "
+    "it.",
+    HTTPStatus.NOT_FOUND: "There is no usage API at {url} (status 404): check api_url.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "Tuple refuses the time range (status 422): check start_date "
+    "and end_date. Tuple says: {quote}.",
 }
-"""What to do about a refused request, by its status."""
+"""What to do about a rejected request, by its status."""
 
-RETRIED = (RetriableAPIError, requests.RequestException, HTTPError, TimeoutError, ValueError)
-"""Failures worth another try: the server's own, and the network's."""
-
-PLAIN_WORDS = re.compile(r"[\w ,.:;()-]{1,200}", re.ASCII)
-"""What may be quoted of a body: neither an email nor an encoded one, nor markup."""
-
-
-class RateLimitedError(RetriableAPIError):
-    """The team's requests of this minute are used up (status 429)."""
+QUOTABLE = re.compile(r"[\w ,.:;()-]{1,200}", re.ASCII)
+"""Text that is safe to quote from a response: no emails, encoded or not, and no markup."""
 
 
 class TupleStream(RESTStream[ParseResult]):
-    """A stream of the usage API (``GET /api/v2/call_usage``, alpha)."""
+    """Base class for streams of the usage API (``GET /api/v2/call_usage``, alpha).
+
+    A subclass sets `time_range`.
+    """
 
     path = "/api/v2/call_usage"
     allow_redirects = False
+    # A long run makes hundreds of requests, and the SDK logs a metric for each.
+    _LOG_REQUEST_METRICS = False
 
-    calls_received: list[Call]
-    """The calls of the latest response, set by `validate_response`."""
+    # The SDK passes `parse_response` nothing but the response. This is what else it needs.
+    _pages: CallPages
+    """The paginator of this sync, set by `get_new_paginator`."""
+    _body: bytes
+    _calls: list[Call]
+    """The latest response, read and decoded by `validate_response`."""
+
+    @property
+    def time_range(self) -> TimeRange:
+        """The calls to read."""
+        raise NotImplementedError
+
+    # Connection
 
     @cached_property
     @override
     def requests_session(self) -> requests.Session:
-        """Take proxies and certificates from the environment, but no proxy to this machine.
+        """Take proxies and certificates from the environment, but no proxy for loopback hosts.
 
-        The SDK sends prepared requests, for which requests does not look for certificates.
+        The SDK sends prepared requests, for which requests doesn't look for certificates.
         """
         session = requests.Session()
+        session.stream = True
         environment = session.merge_environment_settings(self.url_base, {}, None, None, None)
         session.verify = environment["verify"]
         session.trust_env = not is_loopback(urlsplit(self.url_base).hostname or "")
@@ -104,37 +113,82 @@ class TupleStream(RESTStream[ParseResult]):
     @cached_property
     @override
     def user_agent(self) -> str:
-        return self.config.get("user_agent") or f"{self.tap_name}/{self._tap.plugin_version}"
+        default = f"{self.tap_name}/{self._tap.plugin_version}"
+        return self.config.get("user_agent") or default
 
     @property
     @override
     def timeout(self) -> int:
         return self.retry_policy.timeout_seconds
 
+    # Requests
+
+    @property
+    def page_size(self) -> int:
+        """New calls per request. A connection test asks for no more than it needs."""
+        page_size: int = self.config["page_size"]
+        return min(page_size, self.ABORT_AT_RECORD_COUNT or MAX_PER_PAGE)
+
+    @override
+    def get_new_paginator(self) -> CallPages:
+        self.progress.start()
+        self._pages = CallPages(
+            self.time_range.since, self.page_size, limit=self.ABORT_AT_RECORD_COUNT
+        )
+        return self._pages
+
+    @override
+    def get_url_params(
+        self, context: Context | None, next_page_token: ParseResult | None
+    ) -> dict[str, Any]:
+        first_page = {
+            "since": format_timestamp(self.time_range.since),
+            "until": format_timestamp(self.time_range.until),
+            "per_page": self.page_size,
+        }
+        if next_page_token is None:
+            return first_page
+        return first_page | dict(parse_qsl(next_page_token.query))
+
     @property
     def retry_policy(self) -> RetryPolicy:
-        """A run gets more than a connection test, for which somebody waits."""
-        return RUN if self.ABORT_AT_RECORD_COUNT is None else TEST
+        """Be patient in a run, but not in a connection test: someone is watching."""
+        is_connection_test = self.ABORT_AT_RECORD_COUNT is not None
+        return CONNECTION_TEST_POLICY if is_connection_test else RUN_POLICY
 
     @cached_property
     def rate_limiter(self) -> RateLimiter:
-        """The tap's share of the team's requests in this run."""
+        """The tap's share of the team's requests."""
         return RateLimiter(self.config["requests_per_minute"], self._tap.logger)
 
     @override
-    def validate_response(self, response: requests.Response) -> None:
-        """Decode the calls, or say what the failure means.
+    def request_decorator(self, func: RequestFunc) -> RequestFunc:
+        """Wrap requests in rate limiting and retries, whose policy is `retry_policy`.
 
-        The body is decoded here rather than in `parse_response`, because only this is retried.
+        The SDK's decorator gives up before a rate-limit window is over, and logs each failure
+        twice. Its `backoff_*` hooks are unused.
+        """
+        return Retries(self.retry_policy, self.rate_limiter, self._tap.logger, self.url_base).wrap(
+            func
+        )
+
+    # Responses
+
+    @override
+    def validate_response(self, response: requests.Response) -> None:
+        """Read and decode the response, or explain the failure.
+
+        The SDK only retries what fails in here, so the body can't wait for `parse_response`.
 
         Raises:
-            RetriableAPIError: If asking again may help.
-            FatalAPIError: If it will not.
-            UnexpectedResponseError: If a value has a type that the API's page rules out.
+            RetriableAPIError: If retrying may help.
+            FatalAPIError: If it won't.
+            UnexpectedResponseError: If a value's type contradicts the API's documentation.
         """
+        self._body = read_body(response, self.retry_policy.deadline_seconds)
         status = response.status_code
         if status == HTTPStatus.OK:
-            self.calls_received = decode(response)
+            self._calls = decode_calls(self._body, response)
         elif status == HTTPStatus.TOO_MANY_REQUESTS:
             msg = "the team's requests of this minute are used up (status 429)"
             raise RateLimitedError(msg, response)
@@ -142,102 +196,54 @@ class TupleStream(RESTStream[ParseResult]):
             msg = f"Tuple answered with status {status}"
             raise RetriableAPIError(msg, response)
         else:
-            message = self.response_error_message(response)
-            raise FatalAPIError(message.replace(self.config["api_token"], "[redacted]"))
+            raise FatalAPIError(self.response_error_message(response))
 
     @override
     def response_error_message(self, response: requests.Response) -> str:
-        """Say what to do about a refused request, with no part of a body that may hold emails."""
+        """Return what to do about a rejected request."""
         status = response.status_code
-        if status < HTTPStatus.BAD_REQUEST:
-            host = urlsplit(response.headers.get("Location", "")).hostname or "the same host"
-            host = host if PLAIN_WORDS.fullmatch(host) else "another host"
-            return (
-                f"{self.url_base} redirects to {host} (status {status}), and the token is not "
-                "sent there: if you trust that host, set api_url to it."
-            )
-        try:
-            words = str(json.loads(response.content)["error"]).rstrip(".")
-        except (ValueError, LookupError, TypeError, RecursionError):
-            words = ""
-        words = words if PLAIN_WORDS.fullmatch(words) else "nothing that can be quoted"
-        message = REFUSALS.get(status, "Tuple refuses the request with status {status}.")
-        return message.format(status=status, url=f"{self.url_base}{self.path}", words=words)
+        is_redirect = status < HTTPStatus.BAD_REQUEST
+        if is_redirect:
+            message = self._explain_redirect(response)
+        else:
+            template = REJECTIONS.get(status, "Tuple refuses the request with status {status}.")
+            url = f"{self.url_base}{self.path}"
+            message = template.format(status=status, url=url, quote=_quote_error(self._body))
+        return message.replace(self.config["api_token"], "[redacted]")
 
     @override
-    def request_decorator(self, func: RequestFunc) -> RequestFunc:
-        """Retry what may pass, each try within the rate limit.
+    def parse_response(self, response: requests.Response) -> Iterable[Any]:
+        """Yield a single `Page` with the new calls of the response."""
+        is_first_response = self._pages.count == 0
+        if is_first_response:
+            warn_about_new_fields(self._body, self._tap.logger)
+        page = self._pages.take(response, self._calls)
+        yield page
+        self.progress.add_page(len(page.calls), self._pages.missing)
 
-        Replaces the SDK's decorator, whose patience ends before a window of the rate limit does
-        and which logs each failure twice.
-        """
-        waits, warn = self.backoff_wait_generator, self.backoff_handler
-        retry = partial(backoff.on_exception, waits, on_backoff=warn, jitter=None, logger=None)
-        policy = self.retry_policy
-        patient = retry(RateLimitedError, max_time=policy.max_rate_limit_seconds)
-        # No try mends a certificate, and the rate limit has a patience of its own.
-        final = (RateLimitedError, requests.exceptions.SSLError)
-        retried = retry(RETRIED, max_tries=policy.max_tries, giveup=lambda e: isinstance(e, final))
-        limited = self.rate_limiter.turn()(ends_within(policy.deadline_seconds)(func))
-        send = patient(retried(limited))
+    @cached_property
+    def progress(self) -> Progress:
+        """How far this run has come."""
+        return Progress(self.rate_limiter, self._tap.logger)
 
-        def request(
-            prepared_request: requests.PreparedRequest, context: Context | None
-        ) -> requests.Response:
-            requests_before = self.rate_limiter.requests
-            try:
-                return send(prepared_request, context)
-            except RETRIED as error:
-                tries = self.rate_limiter.requests - requests_before
-                msg = f"No usable answer from {self.url_base} (tries: {tries}): {_reason(error)}."
-                raise FatalAPIError(msg) from error
-
-        return request
-
-    @override
-    def backoff_wait_generator(self) -> Generator[float, Any, None]:
-        """Yield seconds, about twice as many each time, and as many as ``Retry-After`` says."""
-        waits = backoff.expo(factor=1, max_value=MAX_BACKOFF_SECONDS)
-        # backoff discards what a wait generator yields first.
-        next(waits)
-        error = yield 0
-        for longest in waits:
-            wait = 1 + backoff.full_jitter(longest - 1)
-            error = yield max(wait, _retry_after_seconds(getattr(error, "response", None)))
-
-    @override
-    def backoff_handler(self, details: Details) -> None:
-        tries, reason, wait = details["tries"], _reason(details["exception"]), details["wait"]
-        message = "Try %d failed: %s. Trying again in %.1f seconds."
-        self.logger.warning(message, tries, reason, wait)
+    def _explain_redirect(self, response: requests.Response) -> str:
+        host = urlsplit(response.headers.get("Location", "")).hostname
+        if host is None:
+            target = "the same host"
+        elif QUOTABLE.fullmatch(host):
+            target = host
+        else:
+            target = "another host"
+        return (
+            f"{self.url_base} redirects to {target} (status {response.status_code}), and the "
+            "token is not sent there: if you trust that host, set api_url to it."
+        )
 
 
-def _retry_after_seconds(response: requests.Response | None) -> float:
-    """Read ``Retry-After``, in seconds or as an HTTP date (RFC 9110, section 10.2.3)."""
-    headers = {} if response is None else response.headers
-    text = headers.get("Retry-After", "").strip()
-    if text.isdecimal():
-        return min(float(text), MAX_RETRY_AFTER_SECONDS)
-    # The server's own clock, where it tells it: this machine's may be wrong.
-    now = _http_date(headers.get("Date", "")) or datetime.now(UTC)
-    return min(((_http_date(text) or now) - now).total_seconds(), MAX_RETRY_AFTER_SECONDS)
-
-
-def _http_date(text: str) -> datetime | None:
-    with suppress(ValueError, OverflowError):
-        return parsedate_to_datetime(text).replace(tzinfo=UTC)
-    return None
-
-
-def _reason(error: BaseException) -> str:
-    """Say what failed in the tap's own words or the system's: others may quote what was read."""
-    if isinstance(error, RetriableAPIError):
-        return str(error)
-    cause: BaseException | None = error
-    while cause:
-        if isinstance(cause, OSError) and cause.strerror:
-            return f"{cause.strerror} ({type(error).__name__})"
-        cause = cause.__cause__ or cause.__context__
-    if isinstance(error, requests.Timeout):
-        return f"nothing came in time ({type(error).__name__})"
-    return f"what came is no HTTP, or broke off ({type(error).__name__})"
+def _quote_error(body: bytes) -> str:
+    """Return the API's own words from the body of an error, if they are safe to quote."""
+    try:
+        text = str(json.loads(body)["error"]).rstrip(".")
+    except (ValueError, LookupError, TypeError, RecursionError):
+        text = ""
+    return text if QUOTABLE.fullmatch(text) else "nothing that can be quoted"

@@ -1,44 +1,49 @@
-"""What the network needs beyond requests: a deadline for a whole answer, and what is local."""
+"""What requests lacks: bounded response bodies, and knowing which hosts are local."""
 
 from __future__ import annotations
 
-import errno
-import signal
-import threading
-from contextlib import contextmanager
+import time
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
+
+from singer_sdk.exceptions import RetriableAPIError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-    from types import FrameType
+    import requests
+
+CHUNK_BYTES = 64 * 1024
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""Maximum size of a response body, unpacked. A page of 1000 calls takes about 1 MB."""
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine, where no proxy is needed and plain http is safe."""
+    """Return whether a host is this machine, where plain http is safe and no proxy is needed."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-@contextmanager
-def ends_within(seconds: int) -> Generator[None]:
-    """Raise TimeoutError when time is up; the timeout of a read is no deadline: a body may drip.
+def read_body(response: requests.Response, deadline_seconds: float) -> bytes:
+    """Read the body of a streamed response, unpacked if it is compressed.
 
-    Only the main thread can be interrupted; in another one there is no deadline.
+    A timeout doesn't limit the time for the whole body, because it restarts with every chunk.
+
+    Raises:
+        RetriableAPIError: If the body is too large, or takes too long.
+        urllib3.exceptions.HTTPError: If the body is broken off or can't be unpacked.
     """
-
-    def stop(_: int, __: FrameType | None) -> NoReturn:
-        raise TimeoutError(errno.ETIMEDOUT, f"no whole answer within {seconds} seconds")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    deadline = time.monotonic() + deadline_seconds
+    body = bytearray()
+    # Unlike `iter_content`, this returns what is there instead of waiting for a full chunk.
+    while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            response.close()
+            msg = f"the response is larger than {MAX_BODY_BYTES // 1024**2} MB"
+            raise RetriableAPIError(msg, response)
+        if time.monotonic() > deadline:
+            response.close()
+            msg = f"the response wasn't complete after {deadline_seconds} seconds"
+            raise RetriableAPIError(msg, response)
+    return bytes(body)

@@ -71,6 +71,15 @@ MAX_FRUITLESS_PASSES = 10
 """Consecutive passes that may bring no new call before the tap continues without two that agree."""
 
 
+class Page(NamedTuple):
+    """What a response brought."""
+
+    calls: list[Call]
+    """The calls that are new, or that have changed since they were read."""
+    read_until: datetime | None
+    """All calls that ended before it have been read, so a bookmark may advance to it."""
+
+
 class Query(NamedTuple):
     """Parameters of a request, ordered by `since`, then `per_page`, then `page`."""
 
@@ -171,12 +180,11 @@ class CallPages(HeaderLinkPaginator):
 
         None if the header is missing or implausible.
         """
-        self.read_until: datetime | None = None
-        """All calls that ended before this instant have been read. A safe bookmark."""
 
         self._page_size = page_size
         self._limit = limit
         self._is_finished = False
+        self._read_until: datetime | None = None
         self._longest_page = 1
 
         self._query = Query(since, page_size)
@@ -186,11 +194,11 @@ class CallPages(HeaderLinkPaginator):
         self._previous_pass = Pass()
         self._fruitless_passes = 0
 
-    def take(self, response: requests.Response, calls: list[Call]) -> list[Call]:
+    def take(self, response: requests.Response, calls: list[Call]) -> Page:
         """Take the calls of a response, sorted by ``ended_at``, and choose the next request.
 
         Returns:
-            The calls that are new, or that have changed since they were read.
+            The calls that the tap doesn't know yet.
 
         Raises:
             UnexpectedResponseError: If Tuple keeps reporting more calls without sending any.
@@ -209,7 +217,7 @@ class CallPages(HeaderLinkPaginator):
             self._advance_read_until(calls)
 
         self._choose_next_request(response, calls, has_new_calls=bool(new_or_changed))
-        return new_or_changed
+        return Page(new_or_changed, self._read_until)
 
     def _choose_next_request(
         self, response: requests.Response, calls: list[Call], *, has_new_calls: bool
@@ -359,7 +367,7 @@ class CallPages(HeaderLinkPaginator):
 
     def _advance_read_until(self, calls: list[Call]) -> None:
         if calls:
-            self.read_until = calls[-1].ended_at
+            self._read_until = calls[-1].ended_at
 
     # The SDK's hooks
 

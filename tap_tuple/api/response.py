@@ -1,10 +1,10 @@
-"""The JSON of a response becomes typed calls, or the reason why it cannot."""
+"""Decode response bodies into typed calls, or explain why that isn't possible."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -18,17 +18,24 @@ if TYPE_CHECKING:
 
     import requests
 
-MAX_PER_PAGE = 1000  # calls that the API responds with at most
-MAX_COUNT_DIGITS = 12  # a longer X-Total-Count counts no calls
-MAX_NEW_FIELDS = 10  # warned of at most
-TOLERANCE = timedelta(seconds=1)  # outside of what was asked for: the API may round its times
+MAX_PER_PAGE = 1000
+"""The API's maximum number of calls per page."""
+MAX_COUNT_DIGITS = 12
+"""A longer X-Total-Count is garbage."""
+MAX_REPORTED_FIELDS = 10
+"""The number of new fields after which it is enough to know that the API has changed."""
+TOLERANCE = timedelta(seconds=1)
+"""How far calls may lie outside the requested time range, because the API may round its times."""
+
+INVALID_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for malformed JSON, and, as a subclass, for values of a wrong type."""
 
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 
 
 class User(msgspec.Struct, gc=False):
-    """Who took part; a deleted account may have no email."""
+    """The person in a participation. A deleted account may have no email."""
 
     email: str | None = None
 
@@ -63,41 +70,50 @@ class Call(msgspec.Struct, gc=False):
 
 
 class UnexpectedResponseError(FatalSyncError):
-    """The API responds with something that cannot be right, and asking again does not help."""
+    """The API sent an invalid response, and retrying won't help."""
+
+
+class InvalidResponseError(RetriableAPIError):
+    """The API, or a proxy in front of it, sent an invalid response. Retrying may help."""
+
+    def __init__(self, problem: str, response: requests.Response) -> None:
+        """Describe the problem in a few words that complete "Tuple answered with"."""
+        super().__init__(f"Tuple answered with {problem} (status 200)", response)
 
 
 _DECODER = msgspec.json.Decoder(list[Call])
 
 
-def decode(response: requests.Response) -> list[Call]:
-    """Decode the calls of a page in its order, their timestamps in UTC.
+def decode_calls(body: bytes, response: requests.Response) -> list[Call]:
+    """Decode and check the calls of a page. Their timestamps are in UTC.
 
     Raises:
-        RetriableAPIError: If the body is no array of objects, or not what was asked for.
-        UnexpectedResponseError: If a value has a type that the API's page rules out. The message
-            names the field and the call, and holds none of the values.
+        InvalidResponseError: If the body isn't an array of objects, or doesn't match the query.
+        UnexpectedResponseError: If a value's type contradicts the API's documentation. The message
+            names the field and the call, and quotes no value.
     """
     try:
-        calls = _DECODER.decode(response.content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UnexpectedResponseError(_locate(error, response)) from None
-    query = dict(parse_qsl(urlsplit(response.request.url or "").query))
-    since, until = parse_timestamp(query["since"]), parse_timestamp(query["until"])
-    ends = [call.ended_at for call in calls]
-    if ends != sorted(ends):
-        _ask_again("calls that are not sorted by ended_at", response)
-    if ends and (ends[0] < since - TOLERANCE or ends[-1] >= until + TOLERANCE):
-        _ask_again("calls from outside of the time asked for", response)
-    if not ends and "page" not in query and (total_count(response) or "next" in response.links):
-        _ask_again("no calls where it promised some", response)
+        calls = _DECODER.decode(body)
+    except INVALID_JSON as error:
+        raise _explain_invalid_body(body, error, response) from None
+    _check_calls(calls, response)
     return calls
 
 
-def warn_of_new_fields(response: requests.Response, logger: logging.Logger) -> None:
-    """Warn of the fields, up to ten, that the API has gained."""
-    with suppress(ValueError, RecursionError):  # of a value in a field that is left out
-        fields = sorted(set(_new_fields(msgspec.json.decode(response.content), Call, "call")))
-        for field in fields[:MAX_NEW_FIELDS]:
+def total_count(response: requests.Response) -> int | None:
+    """Return X-Total-Count, the number of calls that match the query. None if it isn't a number."""
+    text = response.headers.get("X-Total-Count", "")
+    is_number = text.isdecimal() and len(text) <= MAX_COUNT_DIGITS
+    return int(text) if is_number else None
+
+
+def warn_about_new_fields(body: bytes, logger: logging.Logger) -> None:
+    """Warn about fields that this version of the tap doesn't know."""
+    # A new field may hold a value that can't be decoded.
+    with suppress(*INVALID_JSON):
+        calls = msgspec.json.decode(body)
+        new_fields = sorted(set(_find_new_fields(calls)))
+        for field in new_fields[:MAX_REPORTED_FIELDS]:
             logger.warning(
                 "Tuple's API has a new field, %r, which this version of tap-tuple leaves out. "
                 "Look for a newer version.",
@@ -105,40 +121,88 @@ def warn_of_new_fields(response: requests.Response, logger: logging.Logger) -> N
             )
 
 
-def total_count(response: requests.Response) -> int | None:
-    """Read X-Total-Count, the calls that match the query; None without a number."""
-    text = response.headers.get("X-Total-Count", "")
-    return int(text) if text.isdecimal() and len(text) <= MAX_COUNT_DIGITS else None
+def _check_calls(calls: list[Call], response: requests.Response) -> None:
+    problem = _find_problem(calls, response)
+    if problem:
+        raise InvalidResponseError(problem, response)
 
 
-def _ask_again(problem: str, response: requests.Response) -> NoReturn:
-    msg = f"Tuple answered with {problem} (status 200)"
-    raise RetriableAPIError(msg, response) from None
+def _find_problem(calls: list[Call], response: requests.Response) -> str | None:
+    """Return why a page can't be the answer to its query, if it can't."""
+    query = dict(parse_qsl(urlsplit(response.request.url or "").query))
+    ends = [call.ended_at for call in calls]
+
+    if not ends:
+        is_first_page = "page" not in query
+        should_have_calls = total_count(response) or "next" in response.links
+        return "no calls where it promised some" if is_first_page and should_have_calls else None
+
+    if ends != sorted(ends):
+        return "calls that are not sorted by ended_at"
+
+    is_too_early = ends[0] < parse_timestamp(query["since"]) - TOLERANCE
+    is_too_late = ends[-1] >= parse_timestamp(query["until"]) + TOLERANCE
+    return "calls from outside of the time asked for" if is_too_early or is_too_late else None
 
 
-def _locate(error: Exception, response: requests.Response) -> str:
-    """Say which field of which call is wrong; msgspec names types and places, never values."""
+def _explain_invalid_body(
+    body: bytes, error: Exception, response: requests.Response
+) -> InvalidResponseError | UnexpectedResponseError:
+    """Return the error for a body that can't be decoded, with the field and the call at fault."""
     try:
-        objects = msgspec.json.decode(response.content, type=list[dict[str, Any]])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        _ask_again("no JSON array of calls", response)
-    problem, _, place = str(error).partition(" - at `$[")
-    index, _, field = place.rstrip("`").partition("]")
-    position = int(index or 0)
-    call_id = objects[position].get("id")
-    who = f"call {call_id}" if isinstance(call_id, int) else f"call number {position + 1}"
-    where = f" in {field[1:]!r}" if field else ""
-    return f"Tuple's answer is not as documented: {problem}{where} of {who}; no row of it was used."
+        objects = msgspec.json.decode(body, type=list[dict[str, Any]])
+    except INVALID_JSON:
+        return InvalidResponseError("no JSON array of calls", response)
+
+    problem, place = _split_message(error)
+    call_number, field = _split_place(place)
+    call_id = objects[call_number - 1].get("id")
+    which_call = f"call {call_id}" if isinstance(call_id, int) else f"call number {call_number}"
+    where = f" in {field!r}" if field else ""
+    return UnexpectedResponseError(
+        f"Tuple's answer is not as documented: {problem}{where} of {which_call}; no row of it "
+        "was used."
+    )
 
 
-_NESTED: dict[str, type[msgspec.Struct]] = {"call_participations": Participation, "user": User}
+def _split_message(error: Exception) -> tuple[str, str]:
+    """Split msgspec's message into the problem and its place. It quotes no values.
+
+    For example, "Expected `int`, got `str`" and "$[2].id".
+    """
+    problem, _, place = str(error).partition(" - at ")
+    return problem, place.strip("`")
 
 
-def _new_fields(value: Any, shape: type[msgspec.Struct], name: str) -> Iterator[str]:  # noqa: ANN401
-    for item in value if isinstance(value, list) else [value]:
-        for field, inner in item.items() if isinstance(item, dict) else ():
-            if field not in shape.__struct_fields__:
-                # A name that is none may be a value, such as an email.
-                yield f"{name}.{field if field.isidentifier() else '...':.40}"
-            elif field in _NESTED:
-                yield from _new_fields(inner, _NESTED[field], field)
+def _split_place(place: str) -> tuple[int, str]:
+    """Split a place such as "$[2].call_participations[0].id" into the call's number and the rest.
+
+    Calls are counted from 1. Without a place, it is the first one.
+    """
+    index, _, field = place.removeprefix("$[").partition("]")
+    return int(index or 0) + 1, field.removeprefix(".")
+
+
+_STRUCT_OF_FIELD: dict[str, type[msgspec.Struct]] = {
+    "call_participations": Participation,
+    "user": User,
+}
+
+
+def _find_new_fields(
+    value: Any,  # noqa: ANN401
+    struct: type[msgspec.Struct] = Call,
+    name: str = "call",
+) -> Iterator[str]:
+    """Yield the names of fields that a struct doesn't have, such as "user.name"."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _find_new_fields(item, struct, name)
+    if not isinstance(value, dict):
+        return
+    for field, inner_value in value.items():
+        if field in _STRUCT_OF_FIELD:
+            yield from _find_new_fields(inner_value, _STRUCT_OF_FIELD[field], field)
+        elif field not in struct.__struct_fields__:
+            # A key that isn't an identifier may be data, such as an email.
+            yield f"{name}.{field:.40}" if field.isidentifier() else f"{name}...."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import threading
 import time
 from bisect import bisect_left, insort
@@ -269,12 +270,17 @@ def _error(status: int, message: str) -> Answer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    # A cut connection is a part of the play, not an error to print.
     block_on_close = False
 
     def __init__(self, port: int, sandbox: Sandbox) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.sandbox = sandbox
+
+    @override
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print nothing if a client closes the connection early."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,40 +1,45 @@
-"""What the log says: nothing private, no value of a row, and per-request metrics at DEBUG alone."""
+"""Redaction: no log line shows a token, an email, or the value of a row."""
 
 from __future__ import annotations
 
 import logging
+import re
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from singer_sdk.metrics import Metric, Point
-
-if TYPE_CHECKING:
-    import re
-
-QUOTING_LOGGERS = ("urllib3", "singer_sdk.mapper")  # they quote emails, tokens and salts
+QUOTING_LOGGERS = ("urllib3", "singer_sdk.mapper")
+"""Loggers that quote emails, tokens and salts."""
+HIDDEN = -1
+"""A level below that of every handler."""
 REDACTED = "[redacted]"
-HIDDEN = -1  # below the level of every handler
+
+# Bounded, because long words would take quadratic time.
+EMAIL = r"[^\s'\"<>(@]{1,64}@[^\s'\"<>)]{1,255}"
 
 
-def guard_logs(private: re.Pattern[str]) -> None:
-    """Redact what is private in every log line of this process, whatever configures the log."""
+def private_text(token_prefix: str) -> re.Pattern[str]:
+    """Return a pattern for emails and tokens."""
+    token = re.escape(token_prefix) + r"[^\s'\",;)\]}]+"
+    return re.compile(f"{token}|{EMAIL}", re.IGNORECASE)
+
+
+def redact_logs(private: re.Pattern[str]) -> None:
+    """Redact private text in every log line of this process, however logging is configured."""
     make_record = logging.getLogRecordFactory()
 
-    def make_guarded_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
+    def make_redacted_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make_record(*args, **kwargs)
         if record.name.startswith(QUOTING_LOGGERS):
             record.levelno = HIDDEN
-        point = record.args[0] if isinstance(record.args, tuple) and record.args else None
-        if isinstance(point, Point) and point.metric == Metric.HTTP_REQUEST_DURATION:
-            # A long run has hundreds.
-            is_debug = logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
-            record.levelno, record.levelname = logging.DEBUG if is_debug else HIDDEN, "DEBUG"
-        if private.search(record.getMessage()):
-            record.msg, record.args = private.sub(REDACTED, record.getMessage()), ()
+
+        message = record.getMessage()
+        if private.search(message):
+            record.msg, record.args = private.sub(REDACTED, message), ()
+
         if record.exc_info:
             text = "".join(traceback.format_exception(*record.exc_info)).rstrip()
             if private.search(text):
                 record.exc_info, record.exc_text = None, private.sub(REDACTED, text)
         return record
 
-    logging.setLogRecordFactory(make_guarded_record)
+    logging.setLogRecordFactory(make_redacted_record)

@@ -1,23 +1,27 @@
-"""A parent stream that writes its children's rows a page at a time, and a bookmark per stream.
+"""A parent stream that writes its children's rows a page at a time, with one bookmark per stream.
 
-The SDK starts a sync of a child for each record of its parent, each with messages and log lines of
-its own, and moves bookmarks per record. Here the parent alone is synced. Of each page, the
-children's rows are written first, then the parent's; then the bookmarks move, and never back.
+The SDK syncs a child once for each record of its parent, with messages and log lines for each, and
+moves bookmarks per record. Here, only the parent is synced. For each page, it writes the children's
+rows, then its own, and then advances the bookmarks.
 
-A parent derives from `PagewiseParent`, and its `get_records` yields from `write_page`, while
-`children_open`; a child derives from `PagewiseChild`. `rows_of` says which rows an item makes.
+A parent derives from `PagewiseParent`. Its `get_records` calls `write_page` for each page, within
+`children_open`, and returns nothing. A child derives from `PagewiseChild`. `rows_of` returns the
+rows for an item of a page.
 
-These members of the SDK are private, and there is no public hook in their place:
+These private members of the SDK are used, because it has no public hook instead:
 
-- `Stream._write_record_message`: writes a row that a catalog or a stream map changes. It is called.
-- `Stream._write_starting_replication_value`: adds keys to the state that no bookmark needs.
-- `Stream._write_schema_message`: of a child, which is never synced.
-- `Stream._tap`: the way from a stream to the tap's message writer.
+- `Stream._generate_schema_messages`: overridden to leave out a bookmark column that a stream map
+  removes.
+- `Stream._generate_record_messages`: maps a row that a catalog or a stream map changes.
+- `Stream._tap`: leads from a stream to the tap's message writer, state writer and start time.
+- `Stream._write_schema_message`: writes the schema of a child, because it is never synced.
+- `Stream._write_starting_replication_value`: overridden to keep the state to the bookmark itself.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -26,11 +30,10 @@ import msgspec
 from singer_sdk import Stream
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
-from singer_sdk.singerlib import StateMessage
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 from typing_extensions import override
 
-from tap_tuple.singer.command import refuse
+from tap_tuple.singer.command import reject
 from tap_tuple.singer.writer import LineWriter
 from tap_tuple.timestamps import format_timestamp, parse_timestamp
 
@@ -40,184 +43,262 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.metrics import Counter
-    from singer_sdk.singerlib import Catalog
+    from singer_sdk.singerlib import Catalog, RecordMessage, SchemaMessage
 
-KEY, VALUE = "replication_key", "replication_key_value"  # of a bookmark in the state
+# Keys of a bookmark in the state
+REPLICATION_KEY = "replication_key"
+REPLICATION_KEY_VALUE = "replication_key_value"
 
 
 class PagewiseStream(Stream):
     """A stream that is written a page at a time, with a bookmark that never moves back."""
 
-    # The rows are built to their schema.
+    # The rows already match their schema.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
 
-    # The message makes a target delete the rows outside of the run's window.
+    # The message would make a target delete the rows outside the run's time range.
     emit_activate_version_messages = False
 
-    # One bookmark per stream, whatever partitions a state of another tap has.
+    # One bookmark per stream, even if the state of another tap has partitions.
     partitions = None
 
     def rows_of(self, item: Any) -> Iterable[Record]:  # noqa: ANN401
-        """Return the rows that an item of a page makes."""
+        """Return the rows for an item of a page."""
         raise NotImplementedError
+
+    # Bookmark
 
     @property
     def bookmark(self) -> datetime | None:
-        """How far this stream was read: the end of the last page that a target has in full.
+        """How far this stream has been read.
 
-        None if it is to be read from its start: the first time, or with FULL_TABLE replication.
-
-        Raises:
-            ConfigurationError: If the state holds no timestamp.
+        None if it has to be read from the start: in the first run, or with FULL_TABLE replication.
         """
+        value = self._bookmark_value
+        return None if value is None else parse_timestamp(value)
+
+    @property
+    def _bookmark_value(self) -> Any | None:  # noqa: ANN401 - a state may hold anything
         if self.replication_method != REPLICATION_INCREMENTAL:
             return None
-        # `stream_state` would make an entry where there is none.
+        # `stream_state` would add an entry if there is none.
         state = self.tap_state.get("bookmarks", {}).get(self.name, {})
-        value = state.get(VALUE)
-        if value is None or state.get(KEY) != self.replication_key:
-            return None
+        is_of_our_key = state.get(REPLICATION_KEY) == self.replication_key
+        return state.get(REPLICATION_KEY_VALUE) if is_of_our_key else None
+
+    def check_bookmark(self) -> None:
+        """Check that the bookmark is a timestamp.
+
+        Raises:
+            ConfigurationError: If it isn't.
+        """
         try:
-            return parse_timestamp(value)
+            _ = self.bookmark
         except (TypeError, ValueError):
-            refuse(
-                f"The state has no timestamp in {VALUE!r} of {self.name!r}: correct the state, or "
-                "run with --full-refresh."
+            reject(
+                f"The state has no timestamp in {REPLICATION_KEY_VALUE!r} of {self.name!r}: "
+                "correct the state, or run with --full-refresh."
             )
 
     def advance_bookmark(self, value: datetime) -> None:
         """Advance the bookmark to `value`, unless that would move it back."""
         if self.replication_method != REPLICATION_INCREMENTAL:
             return
-        if not self.bookmark or value > self.bookmark:
-            self.stream_state.update({KEY: self.replication_key, VALUE: format_timestamp(value)})
+        if self.bookmark is None or value > self.bookmark:
+            self.stream_state[REPLICATION_KEY] = self.replication_key
+            self.stream_state[REPLICATION_KEY_VALUE] = format_timestamp(value)
+
+    # Rows
+
+    @override
+    def get_record_counter(self, **kwargs: Any) -> Counter:
+        """Keep the counter, because records are counted a page at a time."""
+        self._record_counter = super().get_record_counter(**kwargs)
+        return self._record_counter
+
+    def write_rows(self, items: Iterable[Any]) -> None:
+        """Write the rows for the items of a page, up to the limit of a connection test."""
+        rows = [row for item in items for row in self.rows_of(item)]
+        rows = rows[: self.ABORT_AT_RECORD_COUNT]
+
+        writer = self._tap.message_writer
+        if self._writes_rows_unchanged and isinstance(writer, LineWriter):
+            writer.write_rows(self.name, rows)
+        else:
+            self._write_mapped_rows(rows)
+        self._record_counter.increment(len(rows))
+
+    def _write_mapped_rows(self, rows: Iterable[Record]) -> None:
+        """Write rows that a catalog or a stream map may change."""
+        for row in rows:
+            for message in self._map_row(row):
+                self._tap.write_message(message)
+
+    def _map_row(self, row: Record) -> list[RecordMessage]:
+        with explain_failed_map(self.name):
+            return list(self._generate_record_messages(_as_in_messages(row)))
+
+    @cached_property
+    def _writes_rows_unchanged(self) -> bool:
+        has_all_columns = all(
+            column in self.effective_schema["properties"] and self.mask["properties", column]
+            for column in self.schema["properties"]
+        )
+        has_no_map = all(
+            type(stream_map) is SameRecordTransform and not stream_map.flattening_enabled
+            for stream_map in self.stream_maps
+        )
+        return has_all_columns and has_no_map
 
     @property
     def rows_written(self) -> int:
-        """Rows of this run that a target gets, under whatever names stream maps give them."""
+        """Number of rows written in this run, under whatever names stream maps give the stream."""
         writer = self._tap.message_writer
-        names = {each.stream_alias for each in self.stream_maps}
-        return sum(writer.rows[name] for name in names) if isinstance(writer, LineWriter) else 0
+        if not isinstance(writer, LineWriter):
+            return 0
+        names = {stream_map.stream_alias for stream_map in self.stream_maps}
+        return sum(writer.rows[name] for name in names)
+
+    # Hooks of the SDK
 
     @override
     def apply_catalog(self, catalog: Catalog) -> None:
         own_key = self.replication_key
         super().apply_catalog(catalog)
         if self.replication_key not in (None, own_key):
-            refuse(
+            reject(
                 f"--catalog sets the replication key of {self.name!r} to "
                 f"{self.replication_key!r}: remove that, or set it to {own_key!r}."
             )
         self.replication_key = own_key
-        if not self.schema["properties"].keys() <= self.effective_schema["properties"].keys():
-            # The catalog's schema is narrower: the SDK drops the columns that it leaves out.
+
+        columns = self.schema["properties"].keys()
+        columns_of_catalog = self.effective_schema["properties"].keys()
+        if not columns <= columns_of_catalog:
+            # Have the SDK drop the columns that the catalog leaves out.
             self.TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.ROOT_ONLY
 
     @override
     def get_batch_config(self, config: Mapping[str, Any]) -> None:
-        """Return none: BATCH files bypass stream maps, and with them the hashing of emails."""
+        """Return nothing. BATCH files bypass stream maps, and with them the hashing of emails."""
 
     @override
     def get_replication_key_signpost(self, context: Context | None = None) -> None:
-        """Return none: bookmarks come from what was read."""
+        """Return nothing. Bookmarks depend on what has been read."""
 
     @override
     def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:
-        """Log what the SDK says of a sync at DEBUG: the tap says it with more."""
-        super().log(message, *args, level=min(level, logging.DEBUG), **kwargs)
+        """Log at DEBUG what the tap reports itself, in more detail.
+
+        These are the SDK's INFO lines about a sync, and exceptions, because they are still on their
+        way to the command line.
+        """
+        is_exception_on_its_way = sys.exc_info()[0] is not None
+        if level == logging.INFO or is_exception_on_its_way:
+            level = logging.DEBUG
+        super().log(message, *args, level=level, **kwargs)
 
     @override
-    def get_record_counter(self, **kwargs: Any) -> Counter:
-        self._record_counter = super().get_record_counter(**kwargs)
-        return self._record_counter
-
-    def write_rows(self, items: Iterable[Any]) -> None:
-        """Write the rows of a page's items, up to the limit of a connection test."""
-        rows = [row for item in items for row in self.rows_of(item)][: self.ABORT_AT_RECORD_COUNT]
-        writer = self._tap.message_writer
-        if self._writes_rows_as_they_are and isinstance(writer, LineWriter):
-            writer.write_rows(self.name, rows)
-        else:
-            for row in rows:
-                self._write_record_message(as_messages_show(row))
-        self._record_counter.increment(len(rows))
-
-    @cached_property
-    def _writes_rows_as_they_are(self) -> bool:
-        columns, kept = self.schema["properties"], self.effective_schema["properties"]
-        return all(name in kept and self.mask["properties", name] for name in columns) and all(
-            type(each) is SameRecordTransform and not each.flattening_enabled
-            for each in self.stream_maps
-        )
+    def _generate_schema_messages(self) -> Generator[SchemaMessage]:
+        for message in super()._generate_schema_messages():
+            columns = message.schema["properties"]
+            keys = message.bookmark_properties or ()
+            message.bookmark_properties = [key for key in keys if key in columns]
+            yield message
 
     @override
     def _write_starting_replication_value(self, context: Context | None) -> None:
-        """Keep the state to the bookmark itself."""
-
-
-def as_messages_show(row: Record) -> Record:
-    """Return a row whose timestamps are text, as in its RECORD message."""
-    return dict(msgspec.to_builtins(row))
+        """Do nothing. The state holds only the bookmark."""
 
 
 class PagewiseChild(PagewiseStream):
-    """A stream whose rows are made of the items of its parent's pages."""
+    """A stream whose rows belong to the items of its parent's pages."""
 
     @contextmanager
     def open(self) -> Generator[None]:
-        """Write the SCHEMA, so that a target makes the table even if no row comes, and measure."""
+        """Write the SCHEMA, so that a target creates the table even without rows, and measure."""
         self._write_schema_message()
         with self.get_record_counter(), self.get_sync_timer():
             yield
 
     @override
     def get_records(self, context: Context | None) -> Iterable[Record]:
-        """Return no records: the parent writes them."""
+        """Return no records. The parent writes them."""
         return ()
 
 
 class PagewiseParent(PagewiseStream):
-    """A stream that hands its children a page of its items at a time."""
+    """A stream that writes its children's rows together with its own."""
 
     @property
     def selected_streams(self) -> list[PagewiseStream]:
-        """This stream and its children, as far as they are selected."""
+        """This stream and its children, if selected."""
         streams = (self, *self.child_streams)
-        return [each for each in streams if isinstance(each, PagewiseStream) and each.selected]
+        return [
+            stream for stream in streams if isinstance(stream, PagewiseStream) and stream.selected
+        ]
 
     @contextmanager
     def children_open(self) -> Generator[None]:
-        """Begin and end the children that are selected."""
+        """Open the selected children, and close them on exit."""
         with ExitStack() as stack:
-            for child in self.selected_streams:
-                if isinstance(child, PagewiseChild):
-                    stack.enter_context(child.open())
+            for stream in self.selected_streams:
+                if isinstance(stream, PagewiseChild):
+                    stack.enter_context(stream.open())
             yield
 
-    def write_page(self, page: Sequence[Any], read_until: datetime | None) -> None:
-        """Write a page's rows, the children's first, and advance the bookmarks to `read_until`.
+    def write_page(self, items: Sequence[Any], read_until: datetime | None) -> None:
+        """Write the rows for the items of a page, then advance the bookmarks to `read_until`.
+
+        A run can be killed at any line, so the state must never be ahead of the rows. For the same
+        reason, children's rows come before their parent's, which means that they are complete.
 
         If a stream map filters an item out, its children's rows are left out too, as in the SDK.
         """
-        items = [item for item in page if self._is_kept(item)]
-        # The parent comes last. It is the first of the selected streams.
-        for stream in reversed(self.selected_streams):
-            stream.write_rows(items)
+        kept_items = [item for item in items if self._is_kept(item)]
+        for stream in self.selected_streams:
+            if isinstance(stream, PagewiseChild):
+                stream.write_rows(kept_items)
+        if self.selected:
+            # A copy of this stream may have another filter, so don't filter the items here.
+            self.write_rows(items)
+
         if read_until:
             for stream in self.selected_streams:
                 stream.advance_bookmark(read_until)
-        # Even if none moved: some targets pass a state on only if it comes after rows.
-        self._tap.write_message(StateMessage(self.tap_state))
+        self._tap.state_writer.write_state(self.tap_state)
 
     def _is_kept(self, item: Any) -> bool:  # noqa: ANN401
-        if self._writes_rows_as_they_are:
+        if self._writes_rows_unchanged:
             return True
-        return any(
-            self.stream_maps[0].get_filter_result(as_messages_show(row))
-            for row in self.rows_of(item)
-        )
+        rows = [_as_in_messages(row) for row in self.rows_of(item)]
+        primary_map = self.stream_maps[0]
+        with explain_failed_map(self.name):
+            return any(primary_map.get_filter_result(row) for row in rows)
 
     @override
     def generate_child_contexts(self, record: Record, context: Context | None) -> Iterable[Context]:
-        """Return no contexts: `write_page` writes the children's rows."""
+        """Return no contexts. `write_page` writes the children's rows."""
         return ()
+
+
+@contextmanager
+def explain_failed_map(stream_name: str) -> Generator[None]:
+    """Explain the failure of a stream map without the SDK's message, which may quote values.
+
+    Raises:
+        ConfigurationError: If anything fails in this context.
+    """
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - an expression may raise anything
+        kind = type(error.__cause__ or error).__name__
+        reject(
+            f"stream_maps: the map of {stream_name} failed with {kind}. Check its expressions, and "
+            "the settings and columns that they use."
+        )
+
+
+def _as_in_messages(row: Record) -> Record:
+    """Return a row with timestamps as text, as in a RECORD message."""
+    return dict(msgspec.to_builtins(row))

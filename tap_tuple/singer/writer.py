@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from singer_sdk.contrib.msgspec import encoder
 from singer_sdk.exceptions import FatalSyncError
-from singer_sdk.singerlib import Message, RecordMessage, SchemaMessage
+from singer_sdk.singerlib import Message, RecordMessage
 from singer_sdk.singerlib.encoding.base import GenericSingerWriter
 from typing_extensions import override
 
@@ -45,10 +45,6 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
 
     @override
     def write_message(self, message: Message) -> None:
-        if isinstance(message, SchemaMessage) and (keys := message.bookmark_properties):
-            # A stream map may have taken the column of the bookmark away.
-            columns = message.schema["properties"]
-            message.bookmark_properties = type(keys)(key for key in keys if key in columns)
         if isinstance(message, RecordMessage):
             self.rows[message.stream] += 1
         _write_lines(self.format_message(message))

@@ -143,7 +143,7 @@ def test_patience_ends() -> None:
         (faults.body(b"<html>canary@lumen.example"), "Tuple answered with no JSON array of calls"),
         (faults.body(b'{"a":1}'), "Tuple answered with no JSON array of calls (status 200)"),
         (faults.reset, "what came is no HTTP, or broke off (ConnectionError)"),
-        (faults.truncated, "what came is no HTTP, or broke off (ChunkedEncodingError)"),
+        (faults.truncated, "what came is no HTTP, or broke off (ProtocolError)"),
         (faults.rate_limited("60"), "the team's requests of this minute are used up (status 429)"),
     ],
 )

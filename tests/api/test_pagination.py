@@ -174,20 +174,20 @@ class TestByInstant:
     def test_next_request_starts_a_second_before_the_last_call(self) -> None:
         pages = CallPages(FIRST_END, 3)
 
-        pages.take(response(9), calls_ending_at(0, 10, 20))
+        page = pages.take(response(9), calls_ending_at(0, 10, 20))
 
         assert next_request(pages) == "since=00:19&per_page=4"
         assert pages.missing == 6
-        assert pages.read_until == FIRST_END + timedelta(seconds=20)
+        assert page.read_until == FIRST_END + timedelta(seconds=20)
 
     def test_repeated_calls_are_left_out_and_do_not_shrink_the_page(self) -> None:
         pages = CallPages(FIRST_END, 3)
         pages.take(response(9), calls_ending_at(0, 19.5, 20))
         assert next_request(pages) == "since=00:19&per_page=5"
 
-        new = pages.take(response(8), calls_ending_at(19.5, 20, 30, 40, 50))
+        page = pages.take(response(8), calls_ending_at(19.5, 20, 30, 40, 50))
 
-        assert new == calls_ending_at(30, 40, 50)
+        assert page.calls == calls_ending_at(30, 40, 50)
         assert next_request(pages) == "since=00:49&per_page=4"
 
     def test_per_page_never_exceeds_the_maximum_of_the_api(self) -> None:
@@ -203,10 +203,9 @@ class TestByInstant:
         (before,) = calls_ending_at(10)
         changed = Call(id=before.id, ended_at=before.ended_at, duration_seconds=7)
 
-        assert pages.take(response(2), [changed, *calls_ending_at(20)]) == [
-            changed,
-            *calls_ending_at(20),
-        ]
+        page = pages.take(response(2), [changed, *calls_ending_at(20)])
+
+        assert page.calls == [changed, *calls_ending_at(20)]
 
     def test_limit_ends_a_connection_test(self) -> None:
         pages = CallPages(FIRST_END, 1, limit=1)
@@ -264,13 +263,13 @@ class TestEnd:
 
         responses = 0
         while next_request(pages):
-            pages.take(response(2), calls_ending_at(10) if next_page(pages) == 1 else [])
+            page = pages.take(response(2), calls_ending_at(10) if next_page(pages) == 1 else [])
             responses += 1
 
         # The first response repeats the last call. It's fruitless from then on.
         assert responses == 1 + MAX_ROUNDS_FOR_COUNT
         assert (pages.read, pages.missing) == (2, 1)
-        assert pages.read_until == calls_ending_at(10)[0].ended_at
+        assert page.read_until == calls_ending_at(10)[0].ended_at
 
     def test_link_that_never_brings_anything_is_an_error(self) -> None:
         pages = CallPages(FIRST_END, 4)
@@ -306,13 +305,13 @@ class TestCrowdedSecond:
 
         pages_read = []
         bookmarks = []
-        while page := next_page(pages):
-            pages_read.append(page)
-            pages.take(response(6, link=page < 3), server[page])
-            bookmarks.append(pages.read_until)
+        while number := next_page(pages):
+            pages_read.append(number)
+            page = pages.take(response(6, link=number < 3), server[number])
+            bookmarks.append(page.read_until)
 
         assert pages_read == [1, 2, 3, 1, 2, 3]
-        assert pages.read_until == calls_ending_at(30)[0].ended_at
+        assert bookmarks == [*[tied[0].ended_at] * 5, calls_ending_at(30)[0].ended_at]
         assert pages.read == 6
 
     def test_call_that_slips_past_by_a_deletion_is_found(self) -> None:
@@ -322,13 +321,13 @@ class TestCrowdedSecond:
         pages.take(response(6, link=True), tied_calls([4, 5]))
         pages.take(response(6), tied_calls([6, 7]))
 
-        new = []
-        while page := next_page(pages):
+        new_calls: list[Call] = []
+        while number := next_page(pages):
             left = tied_calls([2, 3, 4, 5, 6, 7])
-            on_page = left[2 * page - 2 : 2 * page]
-            new += pages.take(response(6, link=page < 3), on_page)
+            on_page = left[2 * number - 2 : 2 * number]
+            new_calls += pages.take(response(6, link=number < 3), on_page).calls
 
-        assert [call.id for call in new] == [3]
+        assert [call.id for call in new_calls] == [3]
 
     def test_pages_are_read_again_if_they_repeat_a_call(self) -> None:
         """The server orders tied calls differently in each response, and sends neither header."""

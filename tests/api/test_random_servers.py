@@ -139,12 +139,13 @@ def test_no_call_is_lost(changes: bool) -> None:  # noqa: FBT001 - a parameter o
                 changed.add(server.change_a_call())
             response, calls = server.respond(query)
             try:
-                read |= {call.id for call in pages.take(response, calls)}
+                page = pages.take(response, calls)
             except UnexpectedResponseError:
                 assert server.headers == "always a link" or changes, seed
                 break
-            if pages.read_until:
-                assert not lost(until=pages.read_until), f"the bookmark passed a call, seed {seed}"
+            read |= {call.id for call in page.calls}
+            if page.read_until:
+                assert not lost(until=page.read_until), f"the bookmark passed a call, seed {seed}"
             pages.advance(response)
             if pages.finished:
                 if server.headers in RIGHT_HEADERS or not changes:

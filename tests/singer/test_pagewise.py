@@ -26,34 +26,30 @@ def test_each_stream_has_a_bookmark_of_strings_under_its_own_key(
     assert run.state == state_of(minute(5), minute(5))
 
 
-@pytest.mark.parametrize(
-    ("calls", "participations", "settings", "since"),
-    [
-        (minute(100), minute(80), {"lookback_window": 60}, minute(79)),
-        (minute(80), minute(100), {"lookback_window": 0}, "2026-03-02T10:19:59.000Z"),
-        (minute(80), minute(100), {}, minute(20)),
-        (minute(80), minute(80), {"start_date": minute(50)}, minute(50)),
-        (minute(80), minute(80), {"start_date": minute(90)}, minute(90)),
-        (minute(80), minute(80), {"lookback_window": 10**12}, "1970-01-01T00:00:00.000Z"),
-        ("2026-03-02T11:20:01+02:00", minute(80), {"lookback_window": 0}, minute(20)),
-        ("2026-03-02T09:20:01.123456Z", minute(80), {"lookback_window": 1}, None),
-        (minute(80), None, {}, "1970-01-01T00:00:00.000Z"),
-        (None, None, {"start_date": "2026-03-01"}, "2026-03-01T00:00:00.000Z"),
-    ],
-)
-def test_a_run_begins_at_the_earlier_bookmark_less_the_lookback_of_a_second_at_least(
-    tap: TapCommand,
-    serve: Serve,
-    calls: str | None,
-    participations: str | None,
-    settings: dict[str, Any],
-    since: str | None,
+def test_run_starts_at_the_earlier_bookmark_less_the_lookback(
+    tap: TapCommand, serve: Serve
 ) -> None:
     sandbox = serve(make_calls(120))
 
-    tap(config=config_for(sandbox, **settings), state=state_of(calls, participations))
+    tap(config=config_for(sandbox, lookback_window=60), state=state_of(minute(100), minute(80)))
 
-    assert sandbox.requests[0].query["since"] == (since or "2026-03-02T09:20:00.123456Z")
+    assert sandbox.requests[0].query["since"] == minute(79)
+
+
+def test_each_state_is_written_once(tap: TapCommand, serve: Serve) -> None:
+    """Three pages move the bookmarks three times. The first STATE is the one that was passed in."""
+    config = config_for(serve(make_calls(30)), page_size=10)
+
+    first = tap(config=config)
+    states = [message for message in first.messages if message["type"] == "STATE"]
+    assert [bookmarks(state["value"]) for state in states] == [
+        (minute(10), minute(10)),
+        (minute(20), minute(20)),
+        (minute(30), minute(30)),
+    ]
+
+    second = tap(config=config, state=first.state)
+    assert [m["value"] for m in second.messages if m["type"] == "STATE"] == [first.state]
 
 
 def test_a_start_date_after_the_bookmark_is_warned_of(tap: TapCommand, serve: Serve) -> None:

@@ -379,4 +379,4 @@ def test_an_expression_that_fails_is_blamed_without_the_value_it_fails_on(
     assert run.returncode == 1
     assert CANARY not in run.stdout + run.stderr
     (error,) = run.errors
-    assert error.startswith("stream_maps: the map of call_participations, user_email, failed with ")
+    assert error.startswith("stream_maps: the map of call_participations failed with ")

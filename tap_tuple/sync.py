@@ -1,0 +1,147 @@
+"""The course of a run: which calls to read, what to warn about, writing pages, and the summary."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk.exceptions import FatalAPIError
+from singer_sdk.mapper import RemoveRecordTransform
+from typing_extensions import override
+
+from tap_tuple.api.client import TupleStream
+from tap_tuple.api.pagination import OVERLAP
+from tap_tuple.api.response import UnexpectedResponseError
+from tap_tuple.singer.pagewise import PagewiseParent
+from tap_tuple.timestamps import EPOCH, TimeRange, format_timestamp, parse_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from singer_sdk.helpers.types import Context, Record
+
+
+def time_range_of_run(
+    config: Mapping[str, Any], bookmarks: Sequence[datetime | None], started_at: datetime
+) -> TimeRange:
+    """Return the time range that a run reads. It may be empty.
+
+    It starts ``lookback_window`` seconds before the earliest bookmark, but not before
+    ``start_date``, and ends when the run starts, or at ``end_date`` if that is earlier. The
+    lookback is at least as long as the overlap of two pages.
+
+    Args:
+        config: The settings.
+        bookmarks: Those of the selected streams. A stream without one is read from the start.
+        started_at: When the run started.
+    """
+    start_date, end_date = config.get("start_date"), config.get("end_date")
+    start = max(parse_timestamp(start_date), EPOCH) if start_date else EPOCH
+    end = min(parse_timestamp(end_date), started_at) if end_date else started_at
+
+    if not bookmarks or None in bookmarks:
+        return TimeRange(start, end)
+    earliest_bookmark = min(bookmark for bookmark in bookmarks if bookmark)
+    lookback_seconds = max(config["lookback_window"], OVERLAP.total_seconds())
+    # Subtracting a very large lookback would overflow.
+    reaches_start = lookback_seconds >= (earliest_bookmark - start).total_seconds()
+    if reaches_start:
+        return TimeRange(start, end)
+    return TimeRange(earliest_bookmark - timedelta(seconds=lookback_seconds), end)
+
+
+class CallSync(PagewiseParent, TupleStream):
+    """Reads the calls of a run, and writes them and their child streams page by page."""
+
+    @cached_property
+    @override
+    def time_range(self) -> TimeRange:
+        bookmarks = [stream.bookmark for stream in self.selected_streams]
+        return time_range_of_run(self.config, bookmarks, self._started_at)
+
+    @property
+    def _started_at(self) -> datetime:
+        milliseconds = self._tap.initialized_at
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+    @override
+    def get_records(self, context: Context | None) -> Iterable[Record]:
+        """Write the rows of all pages, and leave no records for the SDK to write one by one."""
+        self._warn_about_bookmarks()
+        self._warn_about_filter()
+        with self.children_open():
+            if self.time_range.is_empty:
+                self.logger.info("Nothing to read from %s.", self.time_range)
+                return ()
+            self.logger.info("Reading calls that ended from %s.", self.time_range)
+            self._write_pages(context)
+        self._warn_about_missing_calls()
+        return ()
+
+    def _write_pages(self, context: Context | None) -> None:
+        pages: Iterable[Any] = self.request_records(context)
+        try:
+            for page in pages:
+                self.write_page(page.calls, page.read_until)
+        except (FatalAPIError, UnexpectedResponseError) as error:
+            if not self.progress.calls_read:
+                raise
+            read = _count(self.progress.calls_read, "call")
+            msg = f"{error} {read} read; the next run goes on from there."
+            raise type(error)(msg) from error
+
+    def _warn_about_bookmarks(self) -> None:
+        for stream in self.selected_streams:
+            if stream.bookmark is None:
+                continue
+            if stream.bookmark > self._started_at:
+                self.logger.warning(
+                    "The bookmark of %s is in the future (%s), so that no call is read until then: "
+                    "correct the state, or run with --full-refresh.",
+                    stream.name,
+                    format_timestamp(stream.bookmark),
+                )
+            if stream.bookmark < self.time_range.since:
+                self.logger.warning(
+                    "start_date is after the bookmark of %s: calls in between are not read.",
+                    stream.name,
+                )
+
+    def _warn_about_filter(self) -> None:
+        if isinstance(self.stream_maps[0], RemoveRecordTransform):
+            self.logger.warning(
+                "A stream map drops calls, and all participations with them. To leave out the "
+                "stream alone, deselect it."
+            )
+
+    def _warn_about_missing_calls(self) -> None:
+        read, missing = self.progress.calls_read, self.progress.calls_missing
+        is_connection_test = self.ABORT_AT_RECORD_COUNT is not None
+        if missing and not is_connection_test:
+            self.logger.warning(
+                "Tuple promised %d calls and sent %d. The next run asks for the rest.",
+                read + missing,
+                read,
+            )
+
+    @override
+    def log_sync_costs(self) -> None:
+        """Log one summary line per stream."""
+        if not self.selected_streams:
+            self.logger.warning("No stream is selected, so nothing was read.")
+        for stream in self.selected_streams:
+            bookmark = format_timestamp(stream.bookmark) if stream.bookmark else "none"
+            stream.logger.info(
+                "%s: %s written, %s read in %s, of those that ended from %s; bookmark: %s.",
+                stream.name,
+                _count(stream.rows_written, "row"),
+                _count(self.progress.calls_read, "call"),
+                _count(self.rate_limiter.requests, "request"),
+                self.time_range,
+                bookmark,
+            )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
