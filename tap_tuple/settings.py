@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from difflib import get_close_matches
 from fnmatch import fnmatch
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -19,6 +21,7 @@ from tap_tuple.api.response import MAX_PER_PAGE
 from tap_tuple.timestamps import parse_timestamp
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
@@ -29,30 +32,30 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
         required=True,
         secret=True,
         title="API token",
-        description="A token of your team for Tuple's usage API; it begins with `sk-tuple-`. Team "
-        f"owners and managers create one at {TOKENS_PAGE}.",
+        description="API token for Tuple's usage API. It starts with `sk-tuple-`. Team owners and "
+        f"managers can create one at {TOKENS_PAGE}.",
     ),
     th.Property(
         "start_date",
         th.DateTimeType,
         title="Start date",
-        description="Read calls that ended at or after it; without it, all history. A date alone "
-        "is its midnight, and without a zone it is UTC.",
+        description="Only read calls that ended at or after this date or time. If unset, read all "
+        "history. A date means midnight. Times without a zone are UTC.",
     ),
     th.Property(
         "end_date",
         th.DateTimeType,
         title="End date",
-        description="Read calls that ended before it; without it, those that ended before the "
-        "run starts.",
+        description="Only read calls that ended before this date or time. If unset, read up to the "
+        "start of the run.",
     ),
     th.Property(
         "lookback_window",
         th.IntegerType(minimum=0),
         default=3600,
         title="Lookback window",
-        description="Seconds before the bookmark that each run reads again, for calls that Tuple "
-        "finalises late. 0 switches it off.",
+        description="Seconds before the bookmark to re-read on each run, to pick up calls that "
+        "Tuple finalizes late. With 0, only the last second is re-read.",
     ),
     th.Property(
         "page_size",
@@ -66,24 +69,27 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
         th.IntegerType(minimum=1),
         default=60,
         title="Requests per minute",
-        description="The tap's share of the 60 requests a minute that Tuple grants to all "
-        "integrations of a team together.",
+        description="Maximum requests per minute. Tuple allows 60 per team, shared by all "
+        "integrations.",
     ),
     th.Property(
         "api_url",
         th.StringType,
         default="https://production.tuple.app",
         title="API URL",
-        description="Where Tuple is: an https address, or plain http to the local machine.",
+        description="Base URL of Tuple's API. Must be HTTPS, except on localhost.",
     ),
     th.Property(
         "user_agent",
         th.StringType,
         title="User agent",
-        description="What the tap calls itself in its requests; without it, `tap-tuple/<version>`.",
+        description="User-Agent header. Defaults to `tap-tuple/<version>`.",
     ),
 ).to_dict()
 """The tap's own settings."""
+
+STRIPPED = ("api_token", "api_url", "start_date", "end_date", "user_agent")
+"""Settings around which whitespace doesn't matter, such as the line break at a file's end."""
 
 DROPPED = (None, "__NULL__")
 """Values with which a stream map drops a stream or a column."""
@@ -117,6 +123,23 @@ KINDS = {
 """By the first type in the JSON schema of a setting."""
 
 
+def normalize(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings without unset ones, whitespace around text, and fractions of ".0".
+
+    Null and empty text mean unset, because that's what many tools pass for a missing value.
+    """
+    normalized: dict[str, Any] = {}
+    for name, given in config.items():
+        value = given
+        if isinstance(value, str) and (name in STRIPPED or not value.strip()):
+            value = value.strip()
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if value not in (None, ""):
+            normalized[name] = value
+    return normalized
+
+
 def problems(
     config: Mapping[str, Any], schema: Mapping[str, Any], columns: Mapping[str, Collection[str]]
 ) -> Iterator[str]:
@@ -129,13 +152,18 @@ def problems(
     """
     yield from _token_problems(config.get("api_token"))
     yield from _date_problems(config)
+    if config.get("flattening_enabled") and config.get("flattening_max_depth") is None:
+        yield (
+            "flattening_max_depth is missing: set it to a whole number, or set flattening_enabled "
+            "to false."
+        )
     yield from _url_problems(str(config.get("api_url")))
     yield from _number_problems(config, schema)
     yield from type_problems(config, schema)
     yield from _stream_map_problems(config.get("stream_maps") or {}, columns)
     user_agent = config.get("user_agent")
     if user_agent is not None and not _is_header_text(user_agent):
-        yield "user_agent cannot be sent: set it to printable ASCII characters, or leave it out."
+        yield "user_agent must consist of printable ASCII characters."
 
 
 def type_problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
@@ -147,10 +175,10 @@ def type_problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Itera
         if kind is None or value is None or has_own_check:
             continue
         if type(value) is not kind.python_type:
-            yield f"{name} has a value of the wrong type: set it to {kind.description}."
+            yield f"{name} has a value of the wrong type. It must be {kind.description}."
     stream_maps = config.get("stream_maps")
     if isinstance(stream_maps, dict) and stream_maps.get("__else__") not in DROPPED:
-        yield "stream_maps has something for '__else__' that is no map: use null or '__NULL__'."
+        yield "stream_maps: the value for '__else__' must be null or '__NULL__'."
 
 
 def locate_invalid_values(errors: Iterable[str]) -> Iterator[str]:
@@ -159,38 +187,65 @@ def locate_invalid_values(errors: Iterable[str]) -> Iterator[str]:
         # Such as "5 is not of type 'object' in config['stream_maps']['calls']".
         _, _, path = error.rpartition(" in config[")
         name = ".".join(key.strip("'") for key in path.removesuffix("]").split("]["))
-        yield f"{name} has an invalid value: see https://sdk.meltano.com/en/latest/stream_maps.html."
+        yield f"{name} is invalid. See https://sdk.meltano.com/en/latest/stream_maps.html."
 
 
-def load_environment(schema: Mapping[str, Any], plugin_name: str) -> Iterator[str]:
-    """Load `.env`, and yield one message per variable that the SDK can't read as its setting."""
+def load_dotenv_file(logger: logging.Logger) -> None:
+    """Load `.env` into the environment, from the working folder or one above it."""
+    path = find_dotenv(usecwd=True)
     try:
-        load_dotenv(find_dotenv(usecwd=True))
+        load_dotenv(path)
     except (OSError, ValueError):
-        yield ".env cannot be read: make it readable, and UTF-8 text."
+        logger.warning("Ignoring %s: it isn't readable, or not UTF-8 text.", path)
+
+
+def normalize_environment(schema: Mapping[str, Any], plugin_name: str) -> None:
+    """Normalize the variables of settings, before the SDK reads them."""
+    for name in schema["properties"]:
+        variable = variable_of(name, plugin_name)
+        if variable not in os.environ:
+            continue
+        normalized = normalize({name: os.environ[variable]})
+        if normalized:
+            os.environ[variable] = normalized[name]
+        else:
+            del os.environ[variable]
+
+
+def environment_problems(schema: Mapping[str, Any], plugin_name: str) -> Iterator[str]:
+    """Yield one message per variable that the SDK can't read as its setting."""
     for name, setting in schema["properties"].items():
-        variable = f"{plugin_name}_{name}".upper().replace("-", "_")
+        variable = variable_of(name, plugin_name)
         kind = KINDS.get(setting["type"][0])
         if kind is None or variable not in os.environ:
             continue
         try:
             kind.read(os.environ[variable])
         except (ValueError, RecursionError):
-            yield f"{name} (in {variable}) is not {kind.description}: correct or remove it."
+            yield f"{name} (in {variable}) must be {kind.description}. Correct or remove it."
+
+
+def variable_of(setting_name: str, plugin_name: str) -> str:
+    """Return the environment variable of a setting."""
+    return f"{plugin_name}_{setting_name}".upper().replace("-", "_")
 
 
 def _token_problems(token: object) -> Iterator[str]:
-    if token is None or token == "":
+    if token is None:
+        is_ignored = bool(os.environ.get("TAP_TUPLE_API_TOKEN", "").strip())
         yield (
-            "api_token is missing: set it to a token of your team, which begins with 'sk-tuple-' "
-            "(in the environment, TAP_TUPLE_API_TOKEN)."
+            "api_token is missing. The environment has TAP_TUPLE_API_TOKEN, but the tap only reads "
+            "it with --config ENV."
+            if is_ignored
+            else "api_token is missing. Set it to a token of your team, which starts with "
+            "'sk-tuple-'. Its environment variable is TAP_TUPLE_API_TOKEN."
         )
         return
     has_forbidden_character = any(character in str(token) for character in " \"'")
     if has_forbidden_character or not _is_header_text(token):
         yield (
-            "api_token is no token: set it to the one text that begins with 'sk-tuple-', without "
-            "spaces, quotes or line breaks around it."
+            "api_token doesn't look like a Tuple token. It must start with 'sk-tuple-', without "
+            "spaces, quotes or line breaks."
         )
 
 
@@ -208,14 +263,14 @@ def _date_problems(config: Mapping[str, Any]) -> Iterator[str]:
             dates[name] = parse_timestamp(config[name])
         except (TypeError, ValueError):
             yield (
-                f"{name} is {config[name]!r}: set it to a date such as 2026-01-31, or to a time "
-                "such as 2026-01-31T09:00:00Z, or leave it out."
+                f"{name} is {config[name]!r}. It must be a date like 2026-01-31, or a time like "
+                "2026-01-31T09:00:00Z."
             )
     start, end = dates.get("start_date"), dates.get("end_date")
     if start and end and start >= end:
         yield (
-            f"end_date {config['end_date']} is not after start_date {config['start_date']}: set it "
-            "to a later date, or leave it out."
+            f"end_date ({config['end_date']}) must be later than start_date "
+            f"({config['start_date']})."
         )
 
 
@@ -233,7 +288,7 @@ def _number_problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> It
             allowed = f"of at least {least}"
             if greatest is not None:
                 allowed = f"from {least} to {greatest}"
-            yield f"{name} is {value!r}: set it to a whole number {allowed}."
+            yield f"{name} is {value!r}. It must be a whole number {allowed}."
 
 
 def _stream_map_problems(
@@ -243,13 +298,16 @@ def _stream_map_problems(
     if not isinstance(maps, dict):
         # Reported by its type.
         return
+    uses_faker = re.search(r"\bfake\b", str(maps)) is not None
+    if uses_faker and find_spec("faker") is None:
+        yield "stream_maps: 'fake' needs the package faker, which isn't installed."
     for name, stream_map in maps.items():
         rules = stream_map if isinstance(stream_map, dict) else {}
         source = str(rules.get("__source__", name))
         streams = [stream for stream in columns if fnmatch(stream, source)]
         is_option = name.startswith("__")
         if not streams and not is_option:
-            yield f"stream_maps names {source!r}, which is no stream: use {' or '.join(columns)}."
+            yield f"stream_maps: {source!r} isn't a stream. Use {' or '.join(columns)}."
         known_columns = [column for stream in streams for column in columns[stream]]
         yield from _dropped_column_problems(name, rules, known_columns)
 
@@ -262,8 +320,8 @@ def _dropped_column_problems(
         if known_columns and rule in DROPPED and not is_option and column not in known_columns:
             nearest = get_close_matches(column, known_columns, n=1, cutoff=0)[0]
             yield (
-                f"stream_maps drops {column!r} of {map_name}, which is no column of it: did you "
-                f"mean {nearest!r}?"
+                f"stream_maps: {map_name} has no column {column!r} to drop. Did you mean "
+                f"{nearest!r}?"
             )
 
 
@@ -276,7 +334,7 @@ def _url_problems(url: str) -> Iterator[str]:
         yield _invalid_url(url)
         return
     if parts.username is not None or parts.password is not None:
-        yield "api_url holds a user name or a password: leave them out."
+        yield "api_url must not contain a user name or a password."
         return
 
     is_web_address = parts.scheme in {"http", "https"} and parts.hostname is not None and port != 0
@@ -286,10 +344,10 @@ def _url_problems(url: str) -> Iterator[str]:
         yield _invalid_url(url)
     elif parts.scheme == "http" and not is_loopback(str(parts.hostname)):
         yield (
-            f"api_url is {url!r}: the token would be sent in the clear. Use https; plain http is "
-            "for the local machine alone."
+            f"api_url is {url!r}, which would send the token unencrypted. Use https. Plain http is "
+            "only for the local machine."
         )
 
 
 def _invalid_url(url: str) -> str:
-    return f"api_url is {url!r}: set it to an address such as https://production.tuple.app."
+    return f"api_url is {url!r}. It must be a URL like https://production.tuple.app."

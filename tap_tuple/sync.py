@@ -13,6 +13,7 @@ from typing_extensions import override
 from tap_tuple.api.client import TupleStream
 from tap_tuple.api.pagination import OVERLAP
 from tap_tuple.api.response import UnexpectedResponseError
+from tap_tuple.singer.command import reject
 from tap_tuple.singer.pagewise import PagewiseParent
 from tap_tuple.timestamps import EPOCH, TimeRange, format_timestamp, parse_timestamp
 
@@ -72,9 +73,10 @@ class CallSync(PagewiseParent, TupleStream):
         self._warn_about_filter()
         with self.children_open():
             if self.time_range.is_empty:
-                self.logger.info("Nothing to read from %s.", self.time_range)
+                self.logger.info("Nothing to read: no call can be among %s.", self.time_range)
                 return ()
-            self.logger.info("Reading calls that ended from %s.", self.time_range)
+            self._mention_ignored_start_date()
+            self.logger.info("Reading %s.", self.time_range)
             self._write_pages(context)
         self._warn_about_missing_calls()
         return ()
@@ -87,8 +89,11 @@ class CallSync(PagewiseParent, TupleStream):
         except (FatalAPIError, UnexpectedResponseError) as error:
             if not self.progress.calls_read:
                 raise
-            read = _count(self.progress.calls_read, "call")
-            msg = f"{error} {read} read; the next run goes on from there."
+            calls = _count(self.progress.calls_read, "call")
+            msg = (
+                f"{error} Read {calls} before that. The next run resumes from the last saved "
+                "bookmark."
+            )
             raise type(error)(msg) from error
 
     def _warn_about_bookmarks(self) -> None:
@@ -97,22 +102,30 @@ class CallSync(PagewiseParent, TupleStream):
                 continue
             if stream.bookmark > self._started_at:
                 self.logger.warning(
-                    "The bookmark of %s is in the future (%s), so that no call is read until then: "
-                    "correct the state, or run with --full-refresh.",
+                    "The bookmark of %s is in the future (%s), so no calls are read until then. "
+                    "Correct the state, or run with --full-refresh.",
                     stream.name,
                     format_timestamp(stream.bookmark),
                 )
             if stream.bookmark < self.time_range.since:
                 self.logger.warning(
-                    "start_date is after the bookmark of %s: calls in between are not read.",
+                    "start_date is after the bookmark of %s. Calls in between are not read.",
                     stream.name,
                 )
+
+    def _mention_ignored_start_date(self) -> None:
+        start_date = self.config.get("start_date")
+        if start_date and parse_timestamp(start_date) < self.time_range.since:
+            self.logger.info(
+                "Continuing from the bookmark, so start_date doesn't apply. To read everything "
+                "since then again, run with --full-refresh."
+            )
 
     def _warn_about_filter(self) -> None:
         if isinstance(self.stream_maps[0], RemoveRecordTransform):
             self.logger.warning(
-                "A stream map drops calls, and all participations with them. To leave out the "
-                "stream alone, deselect it."
+                "A stream map drops calls, and all participations with them. To leave out only "
+                "the stream, deselect it."
             )
 
     def _warn_about_missing_calls(self) -> None:
@@ -120,26 +133,34 @@ class CallSync(PagewiseParent, TupleStream):
         is_connection_test = self.ABORT_AT_RECORD_COUNT is not None
         if missing and not is_connection_test:
             self.logger.warning(
-                "Tuple promised %d calls and sent %d. The next run asks for the rest.",
-                read + missing,
-                read,
+                "Tuple reported %s calls but sent %s. The next run will ask for the missing ones.",
+                f"{read + missing:,}",
+                f"{read:,}",
             )
 
     @override
     def log_sync_costs(self) -> None:
-        """Log one summary line per stream."""
+        """Log one summary line per stream.
+
+        Raises:
+            ConfigurationError: If no stream is selected. A scheduled run that never reads anything
+                must not look like a success.
+        """
         if not self.selected_streams:
-            self.logger.warning("No stream is selected, so nothing was read.")
+            reject(
+                "No stream is selected, so nothing was read. Select one in the catalog, or with "
+                "'meltano select tap-tuple calls \"*\"'."
+            )
         for stream in self.selected_streams:
-            bookmark = format_timestamp(stream.bookmark) if stream.bookmark else "none"
+            sent = _count(stream.rows_written, "row")
+            if stream.bookmark:
+                sent += f" and the bookmark {format_timestamp(stream.bookmark)}"
             stream.logger.info(
-                "%s: %s written, %s read in %s, of those that ended from %s; bookmark: %s.",
+                "%s: sent %s to the loader (%s, %s).",
                 stream.name,
-                _count(stream.rows_written, "row"),
-                _count(self.progress.calls_read, "call"),
+                sent,
                 _count(self.rate_limiter.requests, "request"),
                 self.time_range,
-                bookmark,
             )
 
 

@@ -15,8 +15,11 @@ from typing_extensions import override
 
 from tap_tuple.settings import (
     SCHEMA,
-    load_environment,
+    environment_problems,
+    load_dotenv_file,
     locate_invalid_values,
+    normalize,
+    normalize_environment,
     problems,
     type_problems,
 )
@@ -59,12 +62,16 @@ class TapTuple(Tap):
     ]
 
     config_jsonschema = SCHEMA
+    help_text = (
+        "Read a team's completed calls and their participants from Tuple, and write them to "
+        "standard output as Singer messages, for a Singer target to load."
+    )
 
     @override
     def __init__(
         self, *, config: Config = None, parse_env_config: bool = False, **kwargs: Any
     ) -> None:
-        """Validate the settings before doing anything else. Null means unset.
+        """Validate the settings before doing anything else.
 
         Args:
             config: Settings, or the path of a file with settings, or a list of such paths.
@@ -76,8 +83,10 @@ class TapTuple(Tap):
         """
         self.append_builtin_config(self.config_jsonschema)
         if parse_env_config:
-            command.reject_any(load_environment(self.config_jsonschema, self.name))
-        settings = {name: value for name, value in load_config(config).items() if value is not None}
+            load_dotenv_file(self.logger)
+            normalize_environment(self.config_jsonschema, self.name)
+            command.reject_any(environment_problems(self.config_jsonschema, self.name))
+        settings = normalize(load_config(config))
         # The SDK's validation fails on some values of a wrong type, and quotes others.
         command.reject_any(type_problems(settings, self.config_jsonschema))
         try:
@@ -114,13 +123,15 @@ class TapTuple(Tap):
         catalog = deepcopy(self.catalog)
         for entry in catalog.streams:
             entry.metadata.root.selected = True
-            with explain_failed_map(entry.tap_stream_id):
+            if entry.tap_stream_id in self.streams:
+                entry.key_properties = self.streams[entry.tap_stream_id].primary_keys
+            with explain_failed_map(entry.tap_stream_id, self.config):
                 one_stream = Catalog({entry.tap_stream_id: entry})
                 self.mapper.register_raw_streams_from_catalog(one_stream)
         for stream in self.streams.values():
             # A catalog may leave out the parent of the stream that it selects.
             if stream.name not in self.mapper.stream_maps:
-                with explain_failed_map(stream.name):
+                with explain_failed_map(stream.name, self.config):
                     self.mapper.register_raw_stream_schema(
                         stream.name, stream.schema, stream.primary_keys
                     )
@@ -131,11 +142,18 @@ class TapTuple(Tap):
 
     @override
     @classmethod
+    def get_singer_command(cls) -> click.Command:
+        command_line = super().get_singer_command()
+        command_line.help = cls.help_text
+        return command_line
+
+    @override
+    @classmethod
     def invoke(
         cls, *, state: IO[str] | None = None, catalog: IO[str] | None = None, **kwargs: Any
     ) -> None:
         super().invoke(
-            state=command.check_state(state) if state else None,
+            state=command.check_state(state, cls.logger) if state else None,
             catalog=command.check_catalog(catalog) if catalog else None,
             **kwargs,
         )

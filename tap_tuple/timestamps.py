@@ -25,8 +25,11 @@ class TimeRange:
 
     @override
     def __str__(self) -> str:
-        """Return the range as the log shows it."""
-        return f"{format_timestamp(self.since)} to {format_timestamp(self.until)}"
+        """Describe the range for the log."""
+        until = format_timestamp(self.until)
+        if self.since == EPOCH:
+            return f"all calls that ended before {until}"
+        return f"calls that ended from {format_timestamp(self.since)} to {until}"
 
 
 def parse_timestamp(text: str) -> datetime:

@@ -129,7 +129,7 @@ def test_a_count_that_is_one_too_high_for_good_fails_no_run(tap: TapCommand, ser
 
     assert_all_read(first, log)
     assert second.returncode == 0
-    warning = "Tuple promised 41 calls and sent 40. The next run asks for the rest."
+    warning = "Tuple reported 41 calls but sent 40. The next run will ask for the missing ones."
     assert first.stderr.count(warning) == 1
     assert first_requests <= 4 + 4
     assert len(sandbox.requests) - first_requests <= 12
@@ -230,8 +230,8 @@ def test_every_row_comes_out_of_an_odd_server(tap: TapCommand, serve: Serve, ser
     if run.returncode:
         (error,) = run.errors
         assert error == (
-            "Tuple reports more calls than it returns. 78 calls read; the next run goes on from "
-            "there."
+            "Tuple reports more calls than it returns. Read 78 calls before that. The next run "
+            "resumes from the last saved bookmark."
         )
 
 
@@ -272,20 +272,20 @@ def test_a_kill_amid_calls_of_one_instant_loses_none(tap: TapCommand, serve: Ser
 BAD_ANSWERS: dict[str, tuple[Fault, str]] = {
     "unsorted": (
         faults.edited(lambda calls: calls[::-1]),
-        "Tuple answered with calls that are not sorted by ended_at",
+        "Tuple sent calls that aren't sorted by ended_at",
     ),
     "from before since": (
         faults.edited(lambda calls: [late(1, -(10**6)), *calls]),
-        "Tuple answered with calls from outside of the time asked for",
+        "Tuple sent calls from outside the requested time range",
     ),
     "from after until": (
         faults.edited(lambda calls: [*calls, make_call(99, ended_at="2099-01-01T00:00:00Z")]),
-        "Tuple answered with calls from outside of the time asked for",
+        "Tuple sent calls from outside the requested time range",
     ),
-    "empty": (faults.edited(lambda _: []), "Tuple answered with no calls where it promised some"),
+    "empty": (faults.edited(lambda _: []), "Tuple sent no calls although it reported some"),
     "page 1 again": (
         faults.body(json.dumps(make_calls(10)).encode()),
-        "Tuple answered with calls from outside of the time asked for",
+        "Tuple sent calls from outside the requested time range",
     ),
 }
 
@@ -301,7 +301,7 @@ def test_an_answer_that_cannot_be_right_is_asked_for_again(
     run = tap(config=config_for(sandbox, page_size=10), time_flies=True)
 
     assert run.ids("calls") == list(range(1, 31))
-    assert run.stderr.count(f"Try 1 failed: {reason}") == 1
+    assert run.stderr.count(f"{reason}. Retrying in ") == 1
     assert len(sandbox.requests) == 4
 
 
@@ -320,8 +320,8 @@ def test_answers_that_are_never_right_end_in_one_line_and_no_loop(
     assert len(sandbox.requests) == 9
     (error,) = run.errors
     assert error == (
-        f"No usable answer from {sandbox.url} (tries: 8): {reason} (status 200). 10 calls read; "
-        "the next run goes on from there."
+        f"No valid response from {sandbox.url} after 8 attempts: {reason}. Read 10 calls before "
+        "that. The next run resumes from the last saved bookmark."
     )
     assert run.state["bookmarks"]["calls"]["replication_key_value"] == minute(10)
 

@@ -107,7 +107,7 @@ def test_a_stream_map_that_fails_says_nothing_private(tap: TapCommand, serve: Se
 
 
 def test_settings_that_are_wrong_say_nothing_private(tap: TapCommand) -> None:
-    for token in ("sk-tuple-canary \n", "'sk-tuple-canary'\t", "sk-tuple-canary\x00"):
+    for token in ("sk-tuple-canary\nsk-tuple-canary", "'sk-tuple-canary'\t", "sk-tuple-canary\x00"):
         run = tap(config={"api_token": token}, env=DEBUG)
 
         assert run.returncode == 1
@@ -190,7 +190,7 @@ def test_a_certificate_is_checked_and_the_environment_may_name_its_authority(
     trusted = tap(config=config, env={"REQUESTS_CA_BUNDLE": str(bundle)})
 
     (error,) = refused.errors
-    assert error.startswith(f"No usable answer from {url} (tries: 1): ")
+    assert error.startswith("Can't establish a secure connection: the certificate isn't valid")
     assert "certificate" in error
     assert trusted.returncode == 0
 

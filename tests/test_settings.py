@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_tuple.settings import SCHEMA, problems
+from tap_tuple.settings import SCHEMA, normalize, problems
 from tap_tuple.streams import CallParticipations, Calls
 from tests.conftest import config_for, make_calls
 
@@ -19,60 +19,71 @@ if TYPE_CHECKING:
 
 TOKEN = "sk-tuple-0123456789"  # noqa: S105 - nobody's
 COLUMNS = {stream.name: stream.schema["properties"] for stream in (Calls, CallParticipations)}
-DATE_HELP = (
-    "set it to a date such as 2026-01-31, or to a time such as 2026-01-31T09:00:00Z, or leave it "
-    "out."
-)
+DATE_HELP = "It must be a date like 2026-01-31, or a time like 2026-01-31T09:00:00Z."
 WRONG = [
-    ({"api_token": None}, "api_token is missing: set it to a token of your team"),
-    ({"api_token": ""}, "api_token is missing: "),
-    ({"api_token": "sk-tuple-canary\n"}, "api_token is no token: "),
-    ({"api_token": "sk tuple canary"}, "api_token is no token: "),
-    ({"api_token": "sk-tuple-canärie"}, "api_token is no token: "),
-    ({"api_token": 4711}, "api_token is no token: "),
-    ({"api_token": '"sk-tuple-canary"'}, "api_token is no token: "),
+    ({"api_token": None}, "api_token is missing. Set it to a token of your team"),
+    ({"api_token": ""}, "api_token is missing. "),
+    ({"api_token": "sk-tuple\ncanary"}, "api_token doesn't look like a Tuple token. "),
+    ({"api_token": "sk tuple canary"}, "api_token doesn't look like a Tuple token. "),
+    ({"api_token": "sk-tuple-canärie"}, "api_token doesn't look like a Tuple token. "),
+    ({"api_token": 4711}, "api_token doesn't look like a Tuple token. "),
+    ({"api_token": '"sk-tuple-canary"'}, "api_token doesn't look like a Tuple token. "),
     (
         {"stream_maps": {"call_participation": {"user_email": None}}},
-        "stream_maps names 'call_participation', which is no stream: use calls or call_particip",
+        "stream_maps: 'call_participation' isn't a stream. Use calls or call_particip",
     ),
     (
         {"stream_maps": {"call_participations": {"user_mail": "__NULL__"}}},
         (
-            "stream_maps drops 'user_mail' of call_participations, which is no column of it: did "
-            "you mean 'user_email'?"
+            "stream_maps: call_participations has no column 'user_mail' to drop. Did you mean "
+            "'user_email'?"
         ),
     ),
-    ({"start_date": "yesterday"}, f"start_date is 'yesterday': {DATE_HELP}"),
-    ({"start_date": ""}, f"start_date is '': {DATE_HELP}"),
-    ({"start_date": 20260101}, f"start_date is 20260101: {DATE_HELP}"),
-    ({"start_date": "2026-13-01"}, f"start_date is '2026-13-01': {DATE_HELP}"),
-    ({"end_date": "2026-02-30"}, f"end_date is '2026-02-30': {DATE_HELP}"),
+    ({"start_date": "yesterday"}, f"start_date is 'yesterday'. {DATE_HELP}"),
+    ({"start_date": 20260101}, f"start_date is 20260101. {DATE_HELP}"),
+    ({"start_date": "2026-13-01"}, f"start_date is '2026-13-01'. {DATE_HELP}"),
+    ({"end_date": "2026-02-30"}, f"end_date is '2026-02-30'. {DATE_HELP}"),
     (
         {"start_date": "2026-02-01", "end_date": "2026-02-01T00:00:00Z"},
-        "end_date 2026-02-01T00:00:00Z is not after start_date 2026-02-01: set it to a later date",
+        "end_date (2026-02-01T00:00:00Z) must be later than start_date (2026-02-01).",
     ),
-    ({"lookback_window": -1}, "lookback_window is -1: set it to a whole number of at least 0."),
-    ({"lookback_window": 1.5}, "lookback_window is 1.5: set it to a whole number of at least 0."),
-    ({"page_size": 0}, "page_size is 0: set it to a whole number from 1 to 1000."),
-    ({"page_size": 1001}, "page_size is 1001: set it to a whole number from 1 to 1000."),
-    ({"page_size": "100"}, "page_size is '100': set it to a whole number from 1 to 1000."),
-    ({"page_size": True}, "page_size is True: set it to a whole number from 1 to 1000."),
-    ({"requests_per_minute": 0}, "requests_per_minute is 0: set it to a whole number of at least"),
-    ({"api_url": "production.tuple.app"}, "api_url is 'production.tuple.app': set it to an addr"),
-    ({"api_url": "ftp://tuple.example"}, "api_url is 'ftp://tuple.example': set it to an address"),
-    ({"api_url": "https://"}, "api_url is 'https://': set it to an address such as "),
-    ({"api_url": "https://tuple.example?a=1"}, "api_url is 'https://tuple.example?a=1': set it to"),
+    ({"lookback_window": -1}, "lookback_window is -1. It must be a whole number of at least 0."),
+    ({"lookback_window": 1.5}, "lookback_window is 1.5. It must be a whole number of at least 0."),
+    ({"page_size": 0}, "page_size is 0. It must be a whole number from 1 to 1000."),
+    ({"page_size": 1001}, "page_size is 1001. It must be a whole number from 1 to 1000."),
+    ({"page_size": "100"}, "page_size is '100'. It must be a whole number from 1 to 1000."),
+    ({"page_size": True}, "page_size is True. It must be a whole number from 1 to 1000."),
+    ({"requests_per_minute": 0}, "requests_per_minute is 0. It must be a whole number of at least"),
+    ({"api_url": "production.tuple.app"}, "api_url is 'production.tuple.app'. It must be a URL"),
+    ({"api_url": "ftp://tuple.example"}, "api_url is 'ftp://tuple.example'. It must be a URL"),
+    ({"api_url": "https://"}, "api_url is 'https://'. It must be a URL"),
+    (
+        {"api_url": "https://tuple.example?a=1"},
+        "api_url is 'https://tuple.example?a=1'. It must be a URL",
+    ),
     ({"api_url": "https://tuple.example/{api_token}"}, "api_url is 'https://tuple.example/{api_to"),
-    ({"api_url": "https://tuple.example:99999"}, "api_url is 'https://tuple.example:99999': set i"),
-    ({"api_url": "https://me:secret@tuple.example"}, "api_url holds a user name or a password: "),
-    ({"api_url": "http://tuple.example"}, "api_url is 'http://tuple.example': the token would be "),
-    ({"api_url": "http://127.0.0.1.evil.example"}, "api_url is 'http://127.0.0.1.evil.example': t"),
-    ({"api_url": "http://localhost.evil.example"}, "api_url is 'http://localhost.evil.example': t"),
-    ({"api_url": "https://tuple.example:0"}, "api_url is 'https://tuple.example:0': set it to an"),
-    ({"api_url": "http://[::1"}, "api_url is 'http://[::1': set it to an address"),
-    ({"api_url": "https://*"}, "api_url is 'https://*': set it to an address"),
-    ({"stream_maps": {"mine": {"__source__": None}}}, "stream_maps names 'None', which is no stre"),
-    ({"user_agent": "tap\r\nX: y"}, "user_agent cannot be sent: set it to printable ASCII charac"),
+    (
+        {"api_url": "https://tuple.example:99999"},
+        "api_url is 'https://tuple.example:99999'. It must be a URL",
+    ),
+    (
+        {"api_url": "https://me:secret@tuple.example"},
+        "api_url must not contain a user name or a password.",
+    ),
+    (
+        {"api_url": "http://tuple.example"},
+        "api_url is 'http://tuple.example', which would send the ",
+    ),
+    ({"api_url": "http://127.0.0.1.evil.example"}, "api_url is 'http://127.0.0.1.evil.example', w"),
+    ({"api_url": "http://localhost.evil.example"}, "api_url is 'http://localhost.evil.example', w"),
+    (
+        {"api_url": "https://tuple.example:0"},
+        "api_url is 'https://tuple.example:0'. It must be a URL",
+    ),
+    ({"api_url": "http://[::1"}, "api_url is 'http://[::1'. It must be a URL"),
+    ({"api_url": "https://*"}, "api_url is 'https://*'. It must be a URL"),
+    ({"stream_maps": {"mine": {"__source__": None}}}, "stream_maps: 'None' isn't a stream"),
+    ({"user_agent": "tap\r\nX: y"}, "user_agent must consist of printable ASCII charac"),
 ]
 
 
@@ -87,7 +98,7 @@ DEFAULTS = {
 
 @pytest.mark.parametrize(("settings", "line"), WRONG)
 def test_a_wrong_setting_is_one_line(settings: dict[str, Any], line: str) -> None:
-    (found,) = problems(DEFAULTS | settings, SCHEMA, COLUMNS)
+    (found,) = problems(normalize(DEFAULTS | settings), SCHEMA, COLUMNS)
 
     assert found.startswith(line)
     assert "canary" not in found
@@ -146,7 +157,7 @@ def test_invalid_stream_map_is_named(tap: TapCommand, stream_map: Any) -> None:
     run = tap(config={"api_token": TOKEN, "stream_maps": {"calls": stream_map}})
 
     assert run.returncode == 1
-    assert run.errors[-1].startswith("stream_maps.calls has an invalid value: ")
+    assert run.errors[-1].startswith("stream_maps.calls is invalid. ")
     assert "canary" not in run.stderr
 
 
@@ -154,7 +165,7 @@ def test_a_setting_of_the_wrong_type_is_named_without_its_value(tap: TapCommand)
     run = tap(config={"api_token": TOKEN, "stream_map_config": "canary"})
 
     assert run.errors == [
-        "stream_map_config has a value of the wrong type: set it to a JSON object."
+        "stream_map_config has a value of the wrong type. It must be a JSON object."
     ]
     assert "canary" not in run.stderr
 
@@ -215,5 +226,5 @@ def test_a_file_of_the_wrong_shape_is_one_line(
 def test_a_configuration_that_is_not_there_is_one_line(tap: TapCommand) -> None:
     run = tap("--config", "nowhere.json")
 
-    assert run.errors == ["--config nowhere.json cannot be read: No such file or directory."]
+    assert run.errors == ["Can't read --config nowhere.json: No such file or directory."]
     assert run.returncode == 1

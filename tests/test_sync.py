@@ -88,5 +88,10 @@ def test_time_range_is_empty_if_it_starts_at_its_end() -> None:
 
 
 def test_time_range_is_shown_in_utc() -> None:
-    shown = "2026-11-27T09:00:00.000Z to 2026-11-27T11:00:00.000Z"
+    shown = "calls that ended from 2026-11-27T09:00:00.000Z to 2026-11-27T11:00:00.000Z"
     assert str(TimeRange(BOOKMARK, LATER_BOOKMARK)) == shown
+
+
+def test_all_history_is_shown_without_its_start() -> None:
+    shown = "all calls that ended before 2026-11-27T09:00:00.000Z"
+    assert str(TimeRange(EPOCH, BOOKMARK)) == shown

@@ -181,8 +181,9 @@ def test_a_run_without_a_selected_stream_says_so(tap: TapCommand, serve: Serve) 
         config=config_for(sandbox), catalog=tap.discover(calls=False, call_participations=False)
     )
 
-    assert "No stream is selected, so nothing was read." in run.stderr
-    assert (run.returncode, sandbox.requests) == (0, [])
+    (error,) = run.errors
+    assert error.startswith("No stream is selected, so nothing was read. ")
+    assert (run.returncode, sandbox.requests) == (1, [])
 
 
 def test_a_catalog_may_leave_the_parent_out(tap: TapCommand, serve: Serve) -> None:
@@ -313,11 +314,11 @@ def test_requests_carry_the_token_and_say_who_asks(tap: TapCommand, serve: Serve
 def test_the_log_sums_a_run_up_per_stream(tap: TapCommand, serve: Serve) -> None:
     run = tap(config=config_for(serve(make_calls(25)), page_size=10, end_date="2026-04-01"))
 
-    window = "1970-01-01T00:00:00.000Z to 2026-04-01T00:00:00.000Z"
-    bookmark = "bookmark: 2026-03-02T09:25:00.000Z."
-    for rows in ("calls: 25 rows", "call_participations: 50 rows"):
-        read = f"25 calls read in 3 requests, of those that ended from {window}"
-        line = f"{rows} written, {read}; {bookmark}"
+    for stream, rows in (("calls", 25), ("call_participations", 50)):
+        line = (
+            f"{stream}: sent {rows} rows and the bookmark 2026-03-02T09:25:00.000Z to the loader "
+            "(3 requests, all calls that ended before 2026-04-01T00:00:00.000Z)."
+        )
         assert run.stderr.count(line) == 1
 
 
@@ -327,9 +328,10 @@ def test_the_log_counts_the_rows_that_are_left_by_filters(tap: TapCommand, serve
     run = tap(config=config_for(serve(make_calls(1025)), page_size=1000, stream_maps=maps))
     idle = tap(config=config_for(serve(make_calls(1))))
 
-    assert " calls: 1,005 rows written, 1,025 calls read in 2 requests, " in run.stderr
-    assert "call_participations: 2,010 rows written, 1,025 calls" in run.stderr
-    assert " calls: 1 row written, 1 call read in 1 request, " in idle.stderr
+    assert " calls: sent 1,005 rows and " in run.stderr
+    assert " call_participations: sent 2,010 rows and " in run.stderr
+    assert " calls: sent 1 row and " in idle.stderr
+    assert " (1 request, " in idle.stderr
 
 
 def test_rows_are_the_same_whether_or_not_the_sdk_writes_them(

@@ -28,6 +28,8 @@ from tap_tuple.api.rate_limit import RateLimiter
 from tap_tuple.api.response import MAX_PER_PAGE, decode_calls, warn_about_new_fields
 from tap_tuple.api.retries import (
     CONNECTION_TEST_POLICY,
+    FIRST_CONTACT_POLICY,
+    PROXY_LOGIN_MESSAGE,
     RUN_POLICY,
     RateLimitedError,
     Retries,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from singer_sdk.helpers.types import Auth, Context, RequestFunc
+    from singer_sdk.metrics import Counter
 
     from tap_tuple.api.response import Call
 
@@ -46,16 +49,20 @@ TOKEN_PREFIX = "sk-tuple-"  # noqa: S105 - not a token, but how each one starts
 TOKENS_PAGE = "https://production.tuple.app/team_management/api_tokens"
 
 REJECTIONS: dict[int, str] = {
-    HTTPStatus.UNAUTHORIZED: "Tuple refuses the token (status 401): set api_token to a token that "
-    f"begins with 'sk-tuple-'. Team owners and managers create one at {TOKENS_PAGE}.",
-    HTTPStatus.FORBIDDEN: "Tuple does not let this token read the team's calls (status 403): ask "
+    HTTPStatus.UNAUTHORIZED: "Tuple rejected the token (HTTP 401). It may be mistyped or revoked. "
+    f"Team owners and managers can create a new one at {TOKENS_PAGE}.",
+    HTTPStatus.FORBIDDEN: "This token isn't allowed to read the team's calls (HTTP 403). Ask "
     "Tuple's support for access to the usage API, or set api_token to a token of a team that has "
-    "it.",
-    HTTPStatus.NOT_FOUND: "There is no usage API at {url} (status 404): check api_url.",
-    HTTPStatus.UNPROCESSABLE_ENTITY: "Tuple refuses the time range (status 422): check start_date "
-    "and end_date. Tuple says: {quote}.",
+    "access.",
+    HTTPStatus.NOT_FOUND: "There is no usage API at {url} (HTTP 404). Check api_url.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "Tuple rejected the time range (HTTP 422). Check start_date "
+    "and end_date. {quote}",
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: PROXY_LOGIN_MESSAGE,
 }
 """What to do about a rejected request, by its status."""
+
+RETRIED_STATUSES = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
+"""Statuses below 500 that ask for another attempt (RFC 9110, RFC 8470), in addition to 429."""
 
 QUOTABLE = re.compile(r"[\w ,.:;()-]{1,200}", re.ASCII)
 """Text that is safe to quote from a response: no emails, encoded or not, and no markup."""
@@ -78,6 +85,10 @@ class TupleStream(RESTStream[ParseResult]):
     _body: bytes
     _calls: list[Call]
     """The latest response, read and decoded by `validate_response`."""
+    _has_answered = False
+    """Whether Tuple has sent any response in this run."""
+    _request_counter: Counter
+    """Counts requests for the SDK's metrics, set by `get_http_request_counter`."""
 
     @property
     def time_range(self) -> TimeRange:
@@ -103,7 +114,9 @@ class TupleStream(RESTStream[ParseResult]):
     @property
     @override
     def url_base(self) -> str:
-        return str(self.config["api_url"]).rstrip("/")
+        url = str(self.config["api_url"]).rstrip("/")
+        # Accept the URL of the endpoint, too.
+        return url.removesuffix(self.path).rstrip("/")
 
     @property
     @override
@@ -152,9 +165,11 @@ class TupleStream(RESTStream[ParseResult]):
 
     @property
     def retry_policy(self) -> RetryPolicy:
-        """Be patient in a run, but not in a connection test: someone is watching."""
+        """Be patient with a server that has answered before, if nobody is watching."""
         is_connection_test = self.ABORT_AT_RECORD_COUNT is not None
-        return CONNECTION_TEST_POLICY if is_connection_test else RUN_POLICY
+        if is_connection_test:
+            return CONNECTION_TEST_POLICY
+        return RUN_POLICY if self._has_answered else FIRST_CONTACT_POLICY
 
     @cached_property
     def rate_limiter(self) -> RateLimiter:
@@ -168,9 +183,19 @@ class TupleStream(RESTStream[ParseResult]):
         The SDK's decorator gives up before a rate-limit window is over, and logs each failure
         twice. Its `backoff_*` hooks are unused.
         """
-        return Retries(self.retry_policy, self.rate_limiter, self._tap.logger, self.url_base).wrap(
-            func
+        retries = Retries(
+            lambda: self.retry_policy, self.rate_limiter, self._tap.logger, self.url_base
         )
+        return retries.wrap(func, on_failure=self._count_failed_request)
+
+    def _count_failed_request(self) -> None:
+        self._request_counter.increment()
+
+    @override
+    def get_http_request_counter(self) -> Counter:
+        """Keep the counter, because the SDK only counts requests that succeed."""
+        self._request_counter = super().get_http_request_counter()
+        return self._request_counter
 
     # Responses
 
@@ -185,15 +210,20 @@ class TupleStream(RESTStream[ParseResult]):
             FatalAPIError: If it won't.
             UnexpectedResponseError: If a value's type contradicts the API's documentation.
         """
+        self._has_answered = True
         self._body = read_body(response, self.retry_policy.deadline_seconds)
         status = response.status_code
         if status == HTTPStatus.OK:
             self._calls = decode_calls(self._body, response)
         elif status == HTTPStatus.TOO_MANY_REQUESTS:
-            msg = "the team's requests of this minute are used up (status 429)"
+            msg = "the team's rate limit is exhausted (HTTP 429)"
             raise RateLimitedError(msg, response)
-        elif status < HTTPStatus.MULTIPLE_CHOICES or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            msg = f"Tuple answered with status {status}"
+        elif (
+            status < HTTPStatus.MULTIPLE_CHOICES
+            or status in RETRIED_STATUSES
+            or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        ):
+            msg = f"Tuple responded with HTTP {status}"
             raise RetriableAPIError(msg, response)
         else:
             raise FatalAPIError(self.response_error_message(response))
@@ -202,13 +232,20 @@ class TupleStream(RESTStream[ParseResult]):
     def response_error_message(self, response: requests.Response) -> str:
         """Return what to do about a rejected request."""
         status = response.status_code
+        url = f"{self.url_base}{self.path}"
         is_redirect = status < HTTPStatus.BAD_REQUEST
+        is_web_page = self._body.lstrip().startswith(b"<")
         if is_redirect:
             message = self._explain_redirect(response)
+        elif is_web_page and status in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
+            message = (
+                f"Got a web page instead of a response from Tuple (HTTP {status}). It probably "
+                f"comes from a proxy or firewall in front of {url}. Check api_url and your network."
+            )
         else:
-            template = REJECTIONS.get(status, "Tuple refuses the request with status {status}.")
-            url = f"{self.url_base}{self.path}"
-            message = template.format(status=status, url=url, quote=_quote_error(self._body))
+            template = REJECTIONS.get(status, "Tuple rejected the request (HTTP {status}).")
+            quote = _quote_error(self._body)
+            message = template.format(status=status, url=url, quote=quote).strip()
         return message.replace(self.config["api_token"], "[redacted]")
 
     @override
@@ -227,7 +264,10 @@ class TupleStream(RESTStream[ParseResult]):
         return Progress(self.rate_limiter, self._tap.logger)
 
     def _explain_redirect(self, response: requests.Response) -> str:
-        host = urlsplit(response.headers.get("Location", "")).hostname
+        try:
+            host = urlsplit(response.headers.get("Location", "")).hostname
+        except ValueError:
+            host = ""
         if host is None:
             target = "the same host"
         elif QUOTABLE.fullmatch(host):
@@ -235,8 +275,8 @@ class TupleStream(RESTStream[ParseResult]):
         else:
             target = "another host"
         return (
-            f"{self.url_base} redirects to {target} (status {response.status_code}), and the "
-            "token is not sent there: if you trust that host, set api_url to it."
+            f"{self.url_base} redirects to {target} (HTTP {response.status_code}). The token isn't "
+            "sent there. If you trust that host, set api_url to it."
         )
 
 
@@ -246,4 +286,4 @@ def _quote_error(body: bytes) -> str:
         text = str(json.loads(body)["error"]).rstrip(".")
     except (ValueError, LookupError, TypeError, RecursionError):
         text = ""
-    return text if QUOTABLE.fullmatch(text) else "nothing that can be quoted"
+    return f"Tuple's message: {text}." if QUOTABLE.fullmatch(text) else ""

@@ -49,13 +49,13 @@ class Progress:
 
     def _report(self) -> None:
         if not self.calls_read or not self.calls_missing:
-            self._logger.info("Read %d calls, page %d.", self.calls_read, self.pages_read)
+            self._logger.info("Read %s calls, page %d.", f"{self.calls_read:,}", self.pages_read)
             return
         total = self.calls_read + self.calls_missing
         self._logger.info(
-            "Read %d of %d calls (%d %%), page %d; about %s left.",
-            self.calls_read,
-            total,
+            "Read %s of %s calls (%d %%), page %d. About %s left.",
+            f"{self.calls_read:,}",
+            f"{total:,}",
             100 * self.calls_read // total,
             self.pages_read,
             self._time_left(self.calls_missing),

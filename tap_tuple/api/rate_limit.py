@@ -61,9 +61,6 @@ class RateLimiter:
         if seconds <= 0:
             return
         self._logger.info(
-            "Made %d requests within a minute, as many as requests_per_minute allows: "
-            "waiting %.0f seconds.",
-            self._limit,
-            seconds,
+            "Reached requests_per_minute (%d). Waiting %.0f seconds.", self._limit, seconds
         )
         time.sleep(seconds)

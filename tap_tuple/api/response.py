@@ -77,11 +77,12 @@ class InvalidResponseError(RetriableAPIError):
     """The API, or a proxy in front of it, sent an invalid response. Retrying may help."""
 
     def __init__(self, problem: str, response: requests.Response) -> None:
-        """Describe the problem in a few words that complete "Tuple answered with"."""
-        super().__init__(f"Tuple answered with {problem} (status 200)", response)
+        """Describe the problem in a few words that complete "Tuple sent"."""
+        super().__init__(f"Tuple sent {problem}", response)
 
 
-_DECODER = msgspec.json.Decoder(list[Call])
+# Not strict: numbers may also come as text or with a fraction of ".0", which loses nothing.
+_DECODER = msgspec.json.Decoder(list[Call], strict=False)
 
 
 def decode_calls(body: bytes, response: requests.Response) -> list[Call]:
@@ -135,14 +136,14 @@ def _find_problem(calls: list[Call], response: requests.Response) -> str | None:
     if not ends:
         is_first_page = "page" not in query
         should_have_calls = total_count(response) or "next" in response.links
-        return "no calls where it promised some" if is_first_page and should_have_calls else None
+        return "no calls although it reported some" if is_first_page and should_have_calls else None
 
     if ends != sorted(ends):
-        return "calls that are not sorted by ended_at"
+        return "calls that aren't sorted by ended_at"
 
     is_too_early = ends[0] < parse_timestamp(query["since"]) - TOLERANCE
     is_too_late = ends[-1] >= parse_timestamp(query["until"]) + TOLERANCE
-    return "calls from outside of the time asked for" if is_too_early or is_too_late else None
+    return "calls from outside the requested time range" if is_too_early or is_too_late else None
 
 
 def _explain_invalid_body(
@@ -152,7 +153,7 @@ def _explain_invalid_body(
     try:
         objects = msgspec.json.decode(body, type=list[dict[str, Any]])
     except INVALID_JSON:
-        return InvalidResponseError("no JSON array of calls", response)
+        return InvalidResponseError("something other than a JSON array of calls", response)
 
     problem, place = _split_message(error)
     call_number, field = _split_place(place)
@@ -160,8 +161,8 @@ def _explain_invalid_body(
     which_call = f"call {call_id}" if isinstance(call_id, int) else f"call number {call_number}"
     where = f" in {field!r}" if field else ""
     return UnexpectedResponseError(
-        f"Tuple's answer is not as documented: {problem}{where} of {which_call}; no row of it "
-        "was used."
+        f"Tuple's response isn't as documented: {problem}{where} of {which_call}. None of its "
+        "calls were used."
     )
 
 

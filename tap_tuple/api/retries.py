@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import ssl
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -10,13 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import backoff
 import requests
+import urllib3
 from singer_sdk.exceptions import FatalAPIError, RetriableAPIError
-from urllib3.exceptions import HTTPError
-from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
 
     from backoff.types import Details
     from singer_sdk.helpers.types import Context, RequestFunc
@@ -33,17 +34,39 @@ class RetryPolicy(NamedTuple):
     """For the whole body of the response, however slowly it arrives."""
     max_attempts: int
     """Not counting those that met the rate limit."""
+    max_timeouts: int
+    """Attempts that may time out."""
+    max_seconds: int
+    """For all attempts, not counting those that met the rate limit."""
     max_rate_limit_seconds: int
     """For a rate limit that the team's other integrations use up."""
 
 
 RUN_POLICY = RetryPolicy(
-    timeout_seconds=60, deadline_seconds=180, max_attempts=8, max_rate_limit_seconds=600
+    timeout_seconds=60,
+    deadline_seconds=180,
+    max_attempts=8,
+    max_timeouts=8,
+    max_seconds=3600,
+    max_rate_limit_seconds=600,
 )
+FIRST_CONTACT_POLICY = RUN_POLICY._replace(timeout_seconds=30, max_timeouts=2, max_seconds=30)
+"""Until Tuple has answered once, an address or a proxy may be wrong, and someone may be watching:
+Meltano's ``config test`` is an ordinary run to the tap."""
 CONNECTION_TEST_POLICY = RetryPolicy(
-    timeout_seconds=6, deadline_seconds=6, max_attempts=2, max_rate_limit_seconds=10
+    timeout_seconds=6,
+    deadline_seconds=6,
+    max_attempts=2,
+    max_timeouts=2,
+    max_seconds=30,
+    max_rate_limit_seconds=10,
 )
 """Someone is watching a connection test."""
+
+PROXY_LOGIN_MESSAGE = (
+    "The proxy requires a login (HTTP 407). Set its user name and password in HTTPS_PROXY, or add "
+    "the host to NO_PROXY."
+)
 
 MAX_BACKOFF_SECONDS = 60
 """The longest wait without ``Retry-After``: one window of the rate limit."""
@@ -55,20 +78,33 @@ class RateLimitedError(RetriableAPIError):
     """The team's rate limit is exhausted (status 429)."""
 
 
-TRANSIENT_ERRORS = (RetriableAPIError, requests.RequestException, HTTPError, ValueError)
-"""Failures worth another attempt: server errors and network errors."""
+TRANSIENT_ERRORS = (
+    RetriableAPIError,
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+    urllib3.exceptions.HTTPError,
+)
+"""Failures that may pass: server errors and network errors. `is_final` names the exceptions."""
+
+TIMEOUTS = (requests.Timeout, urllib3.exceptions.TimeoutError)
 
 
 class Retries:
     """Repeats requests that failed for a reason that may pass."""
 
     def __init__(
-        self, policy: RetryPolicy, rate_limiter: RateLimiter, logger: logging.Logger, url: str
+        self,
+        policy: Callable[[], RetryPolicy],
+        rate_limiter: RateLimiter,
+        logger: logging.Logger,
+        url: str,
     ) -> None:
         """Set the policy.
 
         Args:
-            policy: How patient to be.
+            policy: Returns how patient to be, which may change during a run.
             rate_limiter: Every attempt waits for its turn.
             logger: Receives a warning per failed attempt.
             url: Named in the error if all attempts fail.
@@ -78,61 +114,130 @@ class Retries:
         self._logger = logger
         self._url = url
 
-    def wrap(self, send: RequestFunc) -> RequestFunc:
+    def wrap(self, send: RequestFunc, on_failure: Callable[[], None] = lambda: None) -> RequestFunc:
         """Return a function that sends a request, and sends it again if that fails.
 
         Rate limits are retried separately: the server is well, and it may take minutes until the
         team's other integrations leave some of the quota.
-        """
 
-        @self._retry(RateLimitedError, max_time=self._policy.max_rate_limit_seconds)
-        @self._retry(TRANSIENT_ERRORS, max_tries=self._policy.max_attempts, giveup=_is_final)
-        def attempt(
-            prepared_request: requests.PreparedRequest, context: Context | None
-        ) -> requests.Response:
-            with self._rate_limiter.turn():
-                return send(prepared_request, context)
+        Args:
+            send: Sends a request once.
+            on_failure: Called after each failed attempt.
+        """
 
         def send_with_retries(
             prepared_request: requests.PreparedRequest, context: Context | None
         ) -> requests.Response:
-            requests_before = self._rate_limiter.requests
+            attempts = _Attempts(self._policy)
+
+            @self._retry(
+                RateLimitedError, attempts, max_time=lambda: self._policy().max_rate_limit_seconds
+            )
+            @self._retry(TRANSIENT_ERRORS, attempts, giveup=attempts.is_last)
+            def attempt() -> requests.Response:
+                with self._rate_limiter.turn():
+                    attempts.number += 1
+                    try:
+                        return send(prepared_request, context)
+                    except Exception:
+                        on_failure()
+                        raise
+
             try:
-                return attempt(prepared_request, context)
-            except TRANSIENT_ERRORS as error:
-                attempts = self._rate_limiter.requests - requests_before
-                reason = describe(error)
-                msg = f"No usable answer from {self._url} (tries: {attempts}): {reason}."
-                raise FatalAPIError(msg) from error
+                return attempt()
+            except (*TRANSIENT_ERRORS, requests.RequestException, ValueError) as error:
+                raise FatalAPIError(self._explain(error, attempts.number)) from error
 
         return send_with_retries
 
     def _retry(
         self,
         exceptions: type[Exception] | tuple[type[Exception], ...],
+        attempts: _Attempts,
         *,
-        max_tries: int | None = None,
-        max_time: float | None = None,
+        max_time: Callable[[], float] | None = None,
         giveup: Callable[[Exception], bool] = lambda _: False,
-    ) -> Callable[[RequestFunc], RequestFunc]:
+    ) -> Callable[[Callable[[], requests.Response]], Callable[[], requests.Response]]:
+        def warn(details: Details) -> None:
+            error, wait = details["exception"], details["wait"]
+            self._logger.warning(
+                "%s. Retrying in %.0f seconds (attempt %d).",
+                _capitalize(describe(error)),
+                wait,
+                attempts.number,
+            )
+
         return backoff.on_exception(
             wait_seconds,
             exceptions,
-            max_tries=max_tries,
             max_time=max_time,
             giveup=giveup,
-            on_backoff=self._warn,
+            on_backoff=warn,
             # The waits have their own jitter, and the SDK's log line would come on top.
             jitter=None,
             logger=None,
         )
 
-    def _warn(self, details: Details) -> None:
-        self._logger.warning(
-            "Try %d failed: %s. Trying again in %.1f seconds.",
-            details["tries"],
-            describe(details["exception"]),
-            details["wait"],
+    def _explain(self, error: Exception, attempts: int) -> str:
+        """Say why the tap gives up, and what to do."""
+        tried = f"after {attempts} attempt{'' if attempts == 1 else 's'}"
+        reason = describe(error)
+        advice = _advice_on_setup(error)
+        if advice:
+            return advice
+        if isinstance(error, RateLimitedError):
+            return (
+                f"{_capitalize(reason)} {tried}. Other integrations of the team use it up. Lower "
+                "their rate, or run at another time."
+            )
+        is_unreachable = isinstance(error, requests.ConnectionError | requests.Timeout)
+        if is_unreachable and not isinstance(error, requests.exceptions.ChunkedEncodingError):
+            return (
+                f"Can't reach {self._url} {tried}: {reason}. Check your network, your proxy and "
+                "api_url."
+            )
+        return f"No valid response from {self._url} {tried}: {reason}."
+
+
+def _advice_on_setup(error: Exception) -> str | None:
+    """Return what to do about a failure that repeats until somebody changes a setting."""
+    if is_proxy_login(error):
+        return PROXY_LOGIN_MESSAGE
+    if is_invalid_certificate(error):
+        return (
+            f"Can't establish a secure connection: {describe(error)}. If a proxy or your company "
+            "issued the certificate, set REQUESTS_CA_BUNDLE to a file with its root certificate."
+        )
+    is_invalid_request = isinstance(error, requests.RequestException)
+    if is_invalid_request and not isinstance(error, TRANSIENT_ERRORS):
+        return (
+            f"Can't send requests ({type(error).__name__}). Check api_url and your proxy settings."
+        )
+    return None
+
+
+class _Attempts:
+    """The attempts to send one request."""
+
+    def __init__(self, policy: Callable[[], RetryPolicy]) -> None:
+        self.number = 0
+        self._policy = policy
+        self._failures = 0
+        self._timeouts = 0
+        self._started_at = time.monotonic()
+
+    def is_last(self, error: Exception) -> bool:
+        """Count a failure, and return whether to give up."""
+        if isinstance(error, RateLimitedError) or is_final(error):
+            return True
+        policy = self._policy()
+        self._failures += 1
+        self._timeouts += isinstance(error, TIMEOUTS)
+        is_out_of_time = time.monotonic() - self._started_at >= policy.max_seconds
+        return (
+            is_out_of_time
+            or self._failures >= policy.max_attempts
+            or self._timeouts >= policy.max_timeouts
         )
 
 
@@ -166,26 +271,55 @@ def retry_after_seconds(response: requests.Response | None) -> float:
     return min((retry_at - now).total_seconds(), MAX_RETRY_AFTER_SECONDS)
 
 
+def is_final(error: Exception) -> bool:
+    """Return whether another attempt can't succeed, although the exception is a transient one."""
+    return is_invalid_certificate(error) or is_proxy_login(error)
+
+
+def is_invalid_certificate(error: BaseException) -> bool:
+    """Return whether a certificate couldn't be verified. Other TLS errors may pass."""
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
+
+
+def is_proxy_login(error: BaseException) -> bool:
+    """Return whether the proxy demands a login for a tunnel (status 407)."""
+    is_proxy_error = isinstance(error, requests.exceptions.ProxyError)
+    return is_proxy_error and any("407" in str(cause) for cause in _causes(error))
+
+
 def describe(error: BaseException) -> str:
     """Describe a failure in our own or the system's words. Others may quote private data."""
     if isinstance(error, RetriableAPIError):
         return str(error)
-
-    kind = type(error).__name__
-    cause: BaseException | None = error
-    while cause:
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"the certificate isn't valid ({cause.verify_message})"
         if isinstance(cause, OSError) and cause.strerror:
-            return f"{cause.strerror} ({kind})"
-        cause = cause.__cause__ or cause.__context__
+            return cause.strerror[0].lower() + cause.strerror[1:]
+    kind = type(error).__name__
+    if isinstance(error, TIMEOUTS):
+        return f"timed out ({kind})"
+    if isinstance(error, requests.ConnectionError):
+        return f"the connection was closed ({kind})"
+    return f"the response was invalid or truncated ({kind})"
 
-    if isinstance(error, requests.Timeout | Urllib3TimeoutError):
-        return f"nothing came in time ({kind})"
-    return f"what came is no HTTP, or broke off ({kind})"
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and those that led to it, also if they are only its arguments."""
+    pending: list[object] = [error]
+    seen: set[int] = set()
+    while pending:
+        cause = pending.pop(0)
+        if not isinstance(cause, BaseException) or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        reason = getattr(cause, "reason", None)
+        pending += [cause.__cause__, cause.__context__, reason, *cause.args]
 
 
-def _is_final(error: Exception) -> bool:
-    """Return whether another attempt is useless, or is left to the retries of the rate limit."""
-    return isinstance(error, (RateLimitedError, requests.exceptions.SSLError))
+def _capitalize(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _parse_http_date(text: str) -> datetime | None:

@@ -21,6 +21,10 @@ class TapTupleSandbox(TapTuple):
 
     name = "tap-tuple-sandbox"
     package_name = "tap-tuple"
+    help_text = (
+        "Run tap-tuple against a mock of Tuple's API, which serves a year of calls from a "
+        "fictional company. It needs no token."
+    )
     sandbox: ClassVar[Sandbox]
 
     @override

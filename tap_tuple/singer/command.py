@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import sys
 import threading
@@ -87,11 +88,12 @@ def run(plugin: type[PluginBase], token_prefix: str) -> NoReturn:
         token_prefix: How the tokens start that must not appear in the log.
     """
     redact_logs(private_text(token_prefix))
+    _unset_empty_log_settings(plugin.name)
     try:
         command = plugin.cli
     except Exception as error:  # noqa: BLE001 - whatever a user's log configuration raises
         kind = type(error).__name__
-        sys.exit(f"The log cannot be set up ({kind}): check LOGLEVEL and SINGER_SDK_LOG_CONFIG.")
+        sys.exit(f"Can't set up the log ({kind}). Check LOGLEVEL and SINGER_SDK_LOG_CONFIG.")
     stop_on_signals(plugin.logger)
     try:
         exit_code = command.main(standalone_mode=False)
@@ -112,11 +114,21 @@ def _explain(error: Exception, plugin_name: str) -> str:
 
     last_frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(last_frame.filename).name}:{last_frame.lineno}"
-    variable = f"{plugin_name.upper().replace('-', '_')}_LOGLEVEL"
     return (
         f"Stopped by {type(error).__name__} in {last_frame.name} ({place}). Please report this, "
-        f"with the log of a run with {variable}=DEBUG in the environment."
+        f"with the log of a run with {_log_level_variable(plugin_name)}=DEBUG in the environment."
     )
+
+
+def _unset_empty_log_settings(plugin_name: str) -> None:
+    """Treat empty environment variables as unset. The SDK rejects an empty log level."""
+    for name in ("LOGLEVEL", _log_level_variable(plugin_name), "SINGER_SDK_LOG_CONFIG"):
+        if not os.environ.get(name, "").strip():
+            os.environ.pop(name, None)
+
+
+def _log_level_variable(plugin_name: str) -> str:
+    return f"{plugin_name.upper().replace('-', '_')}_LOGLEVEL"
 
 
 def stop_on_signals(logger: logging.Logger) -> None:
@@ -127,7 +139,8 @@ def stop_on_signals(logger: logging.Logger) -> None:
     """
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
-        logger.warning("Stopped by signal %d; the next run goes on at the bookmark.", number)
+        name = signal.Signals(number).name
+        logger.warning("Stopped by %s. The next run resumes from the last saved bookmark.", name)
         # Follow the convention of shells.
         sys.exit(128 + number)
 
@@ -137,18 +150,27 @@ def stop_on_signals(logger: logging.Logger) -> None:
         signal.signal(signal.SIGTERM, stop)
 
 
-def check_state(file: IO[str]) -> IO[str]:
-    """Return a file with the state of a tap, which may be wrapped in a message or by Meltano."""
-    state = load_object(file, "--state")
+def check_state(file: IO[str], logger: logging.Logger) -> IO[str]:
+    """Return a file with the state of a tap, which may be wrapped in a message or by Meltano.
+
+    An empty file and null are the state of a first run.
+    """
+    name = "--state"
+    text = _read(file, name)
+    if text.strip() in ("", "null"):
+        logger.info("%s is empty, so everything is read from the start.", name)
+        return io.StringIO("{}")
+
+    state = _parse_object(text, name)
     for wrapping in ("value", "singer_state"):
         state = state.get(wrapping, state)
         if not isinstance(state, dict):
-            reject(f"--state holds no state of a tap: {wrapping!r} is not a JSON object.")
+            reject(f"--state isn't a Singer state: {wrapping!r} isn't a JSON object.")
     if state:
         try:
             msgspec.convert(state, StateFile)
         except msgspec.ValidationError as error:
-            reject(f"--state holds no state of a tap: {error}.")
+            reject(f"--state isn't a Singer state: {error}.")
     return io.StringIO(json.dumps(state))
 
 
@@ -158,27 +180,36 @@ def check_catalog(file: IO[str]) -> IO[str]:
     try:
         msgspec.convert(catalog, CatalogFile)
     except msgspec.ValidationError as error:
-        reject(f"--catalog holds no Singer catalog: {error}. Make one with --discover.")
+        reject(f"--catalog isn't a Singer catalog: {error}. Create one with --discover.")
     return io.StringIO(json.dumps(catalog))
 
 
 def load_object(source: Path | IO[str], name: str) -> dict[str, Any]:
     """Load a JSON object from a file, which error messages call `name`."""
+    return _parse_object(_read(source, name), name)
+
+
+def _read(source: Path | IO[str], name: str) -> str:
     try:
-        value = msgspec.json.decode(_read(source))
+        if isinstance(source, Path):
+            text = source.read_text(encoding="utf-8")
+        else:
+            with source:
+                text = source.read()
     except OSError as error:
-        reject(f"{name} cannot be read: {error.strerror}.")
+        reject(f"Can't read {name}: {error.strerror}.")
     except UnicodeDecodeError:
-        reject(f"{name} cannot be read: it is not UTF-8 text.")
+        reject(f"Can't read {name}: it isn't UTF-8 text.")
+    # Editors on Windows write it, and show nothing of it.
+    byte_order_mark = "\ufeff"
+    return text.removeprefix(byte_order_mark)
+
+
+def _parse_object(text: str, name: str) -> dict[str, Any]:
+    try:
+        value = msgspec.json.decode(text)
     except (ValueError, RecursionError) as error:
-        reject(f"{name} is not JSON: {error}.")
+        reject(f"{name} isn't JSON: {error}.")
     if not isinstance(value, dict):
-        reject(f"{name} is not a JSON object.")
+        reject(f"{name} isn't a JSON object.")
     return value
-
-
-def _read(source: Path | IO[str]) -> str:
-    if isinstance(source, Path):
-        return source.read_text(encoding="utf-8")
-    with source:
-        return source.read()

@@ -9,6 +9,15 @@ from typing import Any
 
 QUOTING_LOGGERS = ("urllib3", "singer_sdk.mapper")
 """Loggers that quote emails, tokens and salts."""
+DETAILED_LOGGERS = ("singer_sdk.metrics",)
+"""Loggers whose INFO lines are for DEBUG. Meltano shows metrics without their stream."""
+DETAILED_LINES = (
+    "Skipping parse of env var settings",
+    "Parsing env var for settings config",
+    "Added '%s' as child stream",
+    "Config validation failed",
+)
+"""How lines of the SDK start that are for DEBUG. The tap reports invalid settings itself."""
 HIDDEN = -1
 """A level below that of every handler."""
 REDACTED = "[redacted]"
@@ -31,6 +40,10 @@ def redact_logs(private: re.Pattern[str]) -> None:
         record = make_record(*args, **kwargs)
         if record.name.startswith(QUOTING_LOGGERS):
             record.levelno = HIDDEN
+        elif _is_detail(record):
+            is_shown = logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
+            record.levelno = logging.DEBUG if is_shown else HIDDEN
+            record.levelname = "DEBUG"
 
         message = record.getMessage()
         if private.search(message):
@@ -43,3 +56,8 @@ def redact_logs(private: re.Pattern[str]) -> None:
         return record
 
     logging.setLogRecordFactory(make_redacted_record)
+
+
+def _is_detail(record: logging.LogRecord) -> bool:
+    is_from_detailed_logger = record.name.startswith(DETAILED_LOGGERS)
+    return is_from_detailed_logger or str(record.msg).startswith(DETAILED_LINES)

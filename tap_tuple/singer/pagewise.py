@@ -21,6 +21,7 @@ These private members of the SDK are used, because it has no public hook instead
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
@@ -30,7 +31,7 @@ import msgspec
 from singer_sdk import Stream
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
-from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
+from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
 from typing_extensions import override
 
 from tap_tuple.singer.command import reject
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.metrics import Counter
-    from singer_sdk.singerlib import Catalog, RecordMessage, SchemaMessage
+    from singer_sdk.singerlib import Catalog, CatalogEntry, RecordMessage, SchemaMessage
 
 # Keys of a bookmark in the state
 REPLICATION_KEY = "replication_key"
@@ -83,21 +84,32 @@ class PagewiseStream(Stream):
             return None
         # `stream_state` would add an entry if there is none.
         state = self.tap_state.get("bookmarks", {}).get(self.name, {})
-        is_of_our_key = state.get(REPLICATION_KEY) == self.replication_key
+        # A state of another tool may leave the key out.
+        is_of_our_key = state.get(REPLICATION_KEY, self.replication_key) == self.replication_key
         return state.get(REPLICATION_KEY_VALUE) if is_of_our_key else None
 
     def check_bookmark(self) -> None:
-        """Check that the bookmark is a timestamp.
+        """Check that the bookmark is a timestamp, and warn if it can't be used.
 
         Raises:
-            ConfigurationError: If it isn't.
+            ConfigurationError: If it isn't a timestamp.
         """
+        state = self.tap_state.get("bookmarks", {}).get(self.name, {})
+        key = state.get(REPLICATION_KEY, self.replication_key)
+        if key != self.replication_key:
+            self.logger.warning(
+                "Ignoring the bookmark of %s, because it belongs to %r and not to %r. Reading "
+                "everything from the start.",
+                self.name,
+                key,
+                self.replication_key,
+            )
         try:
             _ = self.bookmark
         except (TypeError, ValueError):
             reject(
-                f"The state has no timestamp in {REPLICATION_KEY_VALUE!r} of {self.name!r}: "
-                "correct the state, or run with --full-refresh."
+                f"The bookmark of {self.name} isn't a timestamp. Correct the state, or run with "
+                "--full-refresh."
             )
 
     def advance_bookmark(self, value: datetime) -> None:
@@ -135,7 +147,7 @@ class PagewiseStream(Stream):
                 self._tap.write_message(message)
 
     def _map_row(self, row: Record) -> list[RecordMessage]:
-        with explain_failed_map(self.name):
+        with explain_failed_map(self.name, self.config):
             return list(self._generate_record_messages(_as_in_messages(row)))
 
     @cached_property
@@ -163,20 +175,41 @@ class PagewiseStream(Stream):
 
     @override
     def apply_catalog(self, catalog: Catalog) -> None:
-        own_key = self.replication_key
+        """Apply the selection and the replication method. The keys are the tap's own.
+
+        Catalogs of other tools and of older versions may leave them out.
+
+        Raises:
+            ConfigurationError: If the catalog asks for something that the tap can't do.
+        """
+        own_replication_key, own_primary_keys = self.replication_key, self.primary_keys
         super().apply_catalog(catalog)
-        if self.replication_key not in (None, own_key):
-            reject(
-                f"--catalog sets the replication key of {self.name!r} to "
-                f"{self.replication_key!r}: remove that, or set it to {own_key!r}."
-            )
-        self.replication_key = own_key
+        entry = catalog.get_stream(self.name)
+        if entry is not None:
+            self._check_catalog_entry(entry, own_replication_key)
+            if REPLICATION_FULL_TABLE in _replication_methods(entry):
+                self.forced_replication_method = REPLICATION_FULL_TABLE
+        self.replication_key, self.primary_keys = own_replication_key, own_primary_keys
 
         columns = self.schema["properties"].keys()
         columns_of_catalog = self.effective_schema["properties"].keys()
         if not columns <= columns_of_catalog:
             # Have the SDK drop the columns that the catalog leaves out.
             self.TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.ROOT_ONLY
+
+    def _check_catalog_entry(self, entry: CatalogEntry, own_replication_key: str | None) -> None:
+        for key in (entry.replication_key, entry.metadata.root.replication_key):
+            if key not in (None, own_replication_key):
+                reject(
+                    f"--catalog sets the replication key of {self.name!r} to {key!r}. Remove that, "
+                    f"or set it to {own_replication_key!r}."
+                )
+        for method in _replication_methods(entry):
+            if method not in (REPLICATION_INCREMENTAL, REPLICATION_FULL_TABLE):
+                reject(
+                    f"--catalog sets the replication method of {self.name!r} to {method!r}. Use "
+                    f"{REPLICATION_INCREMENTAL} or {REPLICATION_FULL_TABLE}."
+                )
 
     @override
     def get_batch_config(self, config: Mapping[str, Any]) -> None:
@@ -204,6 +237,8 @@ class PagewiseStream(Stream):
             columns = message.schema["properties"]
             keys = message.bookmark_properties or ()
             message.bookmark_properties = [key for key in keys if key in columns]
+            # Loaders reject null, which a stream map may ask for.
+            message.key_properties = message.key_properties or []
             yield message
 
     @override
@@ -273,7 +308,7 @@ class PagewiseParent(PagewiseStream):
             return True
         rows = [_as_in_messages(row) for row in self.rows_of(item)]
         primary_map = self.stream_maps[0]
-        with explain_failed_map(self.name):
+        with explain_failed_map(self.name, self.config):
             return any(primary_map.get_filter_result(row) for row in rows)
 
     @override
@@ -283,8 +318,12 @@ class PagewiseParent(PagewiseStream):
 
 
 @contextmanager
-def explain_failed_map(stream_name: str) -> Generator[None]:
+def explain_failed_map(stream_name: str, config: Mapping[str, Any]) -> Generator[None]:
     """Explain the failure of a stream map without the SDK's message, which may quote values.
+
+    Args:
+        stream_name: The stream whose map is used in this context.
+        config: The settings.
 
     Raises:
         ConfigurationError: If anything fails in this context.
@@ -292,11 +331,32 @@ def explain_failed_map(stream_name: str) -> Generator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - an expression may raise anything
+        missing_settings = _missing_map_settings(config)
+        if missing_settings:
+            reject(
+                f"stream_maps: the map of {stream_name} failed. It uses a setting that isn't in "
+                f"stream_map_config: {' and '.join(missing_settings)}."
+            )
         kind = type(error.__cause__ or error).__name__
         reject(
             f"stream_maps: the map of {stream_name} failed with {kind}. Check its expressions, and "
             "the settings and columns that they use."
         )
+
+
+def _missing_map_settings(config: Mapping[str, Any]) -> list[str]:
+    """Return the names that expressions take from `config`, but that it doesn't have.
+
+    Only plain names are returned, because the text of an expression may be private.
+    """
+    expressions = msgspec.json.encode(config.get("stream_maps", {})).decode()
+    used = re.findall(r"""config\[\\?["']([A-Za-z_]\w*)\\?["']\]""", expressions)
+    return sorted(set(used) - (config.get("stream_map_config") or {}).keys())
+
+
+def _replication_methods(entry: CatalogEntry) -> list[str]:
+    methods = (entry.replication_method, entry.metadata.root.forced_replication_method)
+    return [method for method in methods if method]
 
 
 def _as_in_messages(row: Record) -> Record:

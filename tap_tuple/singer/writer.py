@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Record
 
-ATOMIC_BYTES = select.PIPE_BUF  # what a pipe takes in whole or not at all (POSIX ``write``)
+ATOMIC_BYTES = getattr(select, "PIPE_BUF", 512)
+"""What a pipe accepts at once or not at all (POSIX ``write``). Windows doesn't say, so that it's
+the minimum of POSIX there."""
 
 
 class OutputError(FatalSyncError):
@@ -88,9 +90,9 @@ def _write(data: memoryview) -> None:
             else:
                 data = data[written:]
     except BrokenPipeError:
-        msg = "The target stopped reading. Look for its own error; the next run continues."
+        msg = "The target stopped reading. Look for its error. The next run continues."
         raise OutputError(msg) from None
     except (AttributeError, OSError) as error:
         reason = getattr(error, "strerror", "it is closed")
-        msg = f"Standard output cannot be written: {reason}."
+        msg = f"Can't write to standard output: {reason}."
         raise OutputError(msg) from None

@@ -41,8 +41,8 @@ def lines_of_a_run(
 def test_a_long_run_is_followed_every_ten_seconds(caplog: pytest.LogCaptureFixture) -> None:
     lines = lines_of_a_run(caplog, calls=30, seconds_per_request=4)
 
-    assert lines[0] == "Read 3 of 30 calls (10 %), page 3; about 0:01:48 left."
-    assert lines[1] == "Read 6 of 30 calls (20 %), page 6; about 0:01:36 left."
+    assert lines[0] == "Read 3 of 30 calls (10 %), page 3. About 0:01:48 left."
+    assert lines[1] == "Read 6 of 30 calls (20 %), page 6. About 0:01:36 left."
     assert len(lines) == 10
 
 
@@ -56,7 +56,7 @@ def test_the_time_left_counts_the_waits_that_the_budget_will_make(
     """Forty more requests at ten a minute take four minutes, however fast the first ones were."""
     lines = lines_of_a_run(caplog, calls=50, seconds_per_request=1, requests_per_minute=10)
 
-    found = re.fullmatch(r"Read 10 of 50 calls \(20 %\), page 10; about (\S+) left\.", lines[0])
+    found = re.fullmatch(r"Read 10 of 50 calls \(20 %\), page 10\. About (\S+) left\.", lines[0])
     assert found
     assert found[1] == "0:04:00"
 
@@ -66,7 +66,7 @@ def test_a_run_of_100_pages_logs_fewer_than_150_lines(
 ) -> None:
     config = config_for(serve(make_calls(1000)), page_size=10, requests_per_minute=1000)
 
-    run = tap(config=config)
+    run = tap(config=config, env={"TAP_TUPLE_LOGLEVEL": "DEBUG"})
 
     lines = run.stderr.splitlines()
     assert len(lines) < 150

@@ -64,10 +64,10 @@ def test_70_requests_at_60_a_minute_take_a_little_over_a_minute(
 
     assert statuses(sandbox) == {HTTPStatus.OK}
     assert 60 < sum(clock.waits) < 61
-    lines = [r.getMessage() for r in caplog.records if "waiting" in r.getMessage()]
+    lines = [r.getMessage() for r in caplog.records if "Waiting" in r.getMessage()]
     (line,) = lines
-    assert line.startswith("Made 60 requests within a minute, as many as requests_per_minute")
-    assert line.endswith("waiting 60 seconds.")
+    assert line.startswith("Reached requests_per_minute (60). Waiting ")
+    assert line.endswith("Waiting 60 seconds.")
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -91,7 +91,10 @@ def test_a_new_field_may_hold_anything(tap: TapCommand, serve: Serve, value: byt
         ("id", "abc", "Expected `int`, got `str` in 'id' of call number 3"),
         ("id", None, "Expected `int`, got `null` in 'id' of call number 3"),
         ("ended_at", None, "Expected `datetime`, got `null` in 'ended_at' of call 12"),
-        ("ended_at", 1772442000, "Expected `datetime`, got `int` in 'ended_at' of call 12"),
+        ("ended_at", 1772442000000, "Timestamp is out of range  in 'ended_at' of call 12"),
+        ("ended_at", True, "Expected `datetime`, got `bool` in 'ended_at' of call 12"),
+        ("duration_seconds", 3600.5, "Expected `int | null`, got `float` in 'duration_seconds' of"),
+        ("duration_seconds", "2147483648", "Expected `int` <= 2147483647 in 'duration_seconds' of"),
         ("ended_at", "", "Invalid RFC3339 encoded datetime in 'ended_at' of call 12"),
         (
             "started_at",

@@ -162,7 +162,7 @@ def read_message(line: bytes) -> dict[str, Any]:
         )
     except (ValueError, RecursionError):
         # From None: the error would quote the line.
-        msg = "the line is not JSON"
+        msg = "the line isn't JSON"
         raise BrokenRuleError(msg) from None
     if not isinstance(message, dict):
         _refuse("the line is no JSON object")
@@ -252,7 +252,7 @@ def _object_without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    msg = f"{name} is not JSON"
+    msg = f"{name} isn't JSON"
     raise ValueError(msg)
 
 

@@ -55,14 +55,14 @@ RECORD = record_line(id=1, at="2026-03-02T09:00:00.123456Z", email=CANARY)
 STATE = state_line(calls={"replication_key": "at", "replication_key_value": "2026-03-02"})
 
 BROKEN = {
-    "an empty line": (b"\n", "the line is not JSON"),
-    "a line of text": (b"canary@lumen.example\n", "the line is not JSON"),
-    "half a line": (RECORD[:40] + b"\n", "the line is not JSON"),
-    "two messages on a line": (RECORD[:-1] + RECORD, "the line is not JSON"),
-    "a byte that is no UTF-8": (RECORD.replace(b"canary", b"\xff"), "the line is not JSON"),
-    "a number that JSON has not": (record_line(id=1, at=float("nan")), "the line is not JSON"),
-    "a name repeated": (RECORD.replace(b'"at"', b'"id"'), "the line is not JSON"),
-    "a deep nest": (b"[" * 100_000 + b"\n", "the line is not JSON"),
+    "an empty line": (b"\n", "the line isn't JSON"),
+    "a line of text": (b"canary@lumen.example\n", "the line isn't JSON"),
+    "half a line": (RECORD[:40] + b"\n", "the line isn't JSON"),
+    "two messages on a line": (RECORD[:-1] + RECORD, "the line isn't JSON"),
+    "a byte that is no UTF-8": (RECORD.replace(b"canary", b"\xff"), "the line isn't JSON"),
+    "a number that JSON has not": (record_line(id=1, at=float("nan")), "the line isn't JSON"),
+    "a name repeated": (RECORD.replace(b'"at"', b'"id"'), "the line isn't JSON"),
+    "a deep nest": (b"[" * 100_000 + b"\n", "the line isn't JSON"),
     "an array": (b'["canary@lumen.example"]\n', "the line is no JSON object"),
     "no type": (line(stream="calls"), "the type is none of SCHEMA, RECORD and STATE"),
     "BATCH": (

@@ -45,5 +45,5 @@ def test_a_signal_while_a_file_is_read_is_one_line(
         _, said = process.communicate()
 
     assert process.returncode == 128 + number
-    assert f"Stopped by signal {number.value};" in said
+    assert f"Stopped by {number.name}." in said
     assert "Traceback" not in said

@@ -57,7 +57,7 @@ def test_a_start_date_after_the_bookmark_is_warned_of(tap: TapCommand, serve: Se
 
     run = tap(config=config, state=state_of(minute(10), minute(25)))
 
-    line = "start_date is after the bookmark of calls: calls in between are not read."
+    line = "start_date is after the bookmark of calls. Calls in between are not read."
     assert run.stderr.count(line) == 1
 
 
@@ -130,8 +130,7 @@ def test_a_state_that_is_no_timestamp_is_named(tap: TapCommand, serve: Serve, va
     assert sandbox.requests == []
     (error,) = run.errors
     assert error == (
-        "The state has no timestamp in 'replication_key_value' of 'calls': correct the state, or "
-        "run with --full-refresh."
+        "The bookmark of calls isn't a timestamp. Correct the state, or run with --full-refresh."
     )
 
 

@@ -361,7 +361,6 @@ def test_no_batch_file_is_written_past_the_stream_maps(extract: Extract, tmp_pat
         "int(user_email)",
         "sha256('canary-salt' + user_mail)",
         "sha256('canary-salt' +",
-        "config['canary']",
     ],
 )
 def test_an_expression_that_fails_is_blamed_without_the_value_it_fails_on(
@@ -380,3 +379,33 @@ def test_an_expression_that_fails_is_blamed_without_the_value_it_fails_on(
     assert CANARY not in run.stdout + run.stderr
     (error,) = run.errors
     assert error.startswith("stream_maps: the map of call_participations failed with ")
+
+
+def test_missing_setting_of_an_expression_is_named(
+    tap: TapCommand, serve: Callable[..., Sandbox]
+) -> None:
+    expression = "sha256(config['salt'] + user_email) if user_email else None"
+
+    run = tap(
+        config=config_for(
+            serve(canary_calls()), stream_maps={"call_participations": {"user_email": expression}}
+        )
+    )
+
+    (error,) = run.errors
+    assert error == (
+        "stream_maps: the map of call_participations failed. It uses a setting that isn't in "
+        "stream_map_config: salt."
+    )
+
+
+def test_stream_without_key_properties_has_an_empty_list(
+    tap: TapCommand, serve: Callable[..., Sandbox]
+) -> None:
+    """The SDK's documentation recommends null, which loaders reject in a SCHEMA."""
+    maps = {"calls": {"__key_properties__": None}}
+
+    run = tap(config=config_for(serve(canary_calls()), stream_maps=maps))
+
+    schemas = [message for message in run.messages if message["type"] == "SCHEMA"]
+    assert schemas[0]["key_properties"] == []

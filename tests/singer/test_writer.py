@@ -84,7 +84,7 @@ def test_a_run_that_is_stopped_is_completed_by_the_next(
     if stop is None:
         assert returncode == 1
         assert Run(returncode, "", stderr).errors == [
-            "The target stopped reading. Look for its own error; the next run continues."
+            "The target stopped reading. Look for its error. The next run continues."
         ]
     elif stop is not signal.SIGKILL:
         assert returncode == 128 + stop
@@ -113,7 +113,7 @@ def test_sigterm_ends_a_wait_at_once(tap: TapCommand, serve: Serve) -> None:
         assert process.stdout
         assert process.stderr
         for line in process.stderr:
-            if b"Trying again in" in line:
+            if b"Retrying in" in line:
                 break
         process.terminate()
         assert process.wait(timeout=10) == 128 + signal.SIGTERM

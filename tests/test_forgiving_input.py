@@ -1,0 +1,292 @@
+"""Input that other tools hand over every day: accepted if it is clear what is meant."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_tuple.sandbox import faults
+from tests.conftest import bookmarks, config_for, make_calls, minute, state_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tap_tuple.sandbox import Sandbox
+    from tests.conftest import TapCommand
+
+    Serve = Callable[..., Sandbox]
+
+OPTIONAL_SETTINGS = (
+    "start_date",
+    "end_date",
+    "lookback_window",
+    "page_size",
+    "requests_per_minute",
+    "user_agent",
+    "stream_maps",
+)
+BYTE_ORDER_MARK = "\ufeff"
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\n"])
+def test_empty_settings_of_a_file_are_unset(tap: TapCommand, serve: Serve, empty: str) -> None:
+    config = config_for(serve(make_calls(3))) | dict.fromkeys(OPTIONAL_SETTINGS, empty)
+
+    assert tap(config=config).ids("calls") == [1, 2, 3]
+
+
+@pytest.mark.parametrize("empty", ["", " "])
+def test_empty_variables_are_unset(tap: TapCommand, serve: Serve, empty: str) -> None:
+    sandbox = serve(make_calls(3))
+    env = {f"TAP_TUPLE_{name.upper()}": empty for name in OPTIONAL_SETTINGS}
+    env |= {"TAP_TUPLE_API_URL": sandbox.url, "TAP_TUPLE_API_TOKEN": sandbox.token}
+
+    assert tap("--config=ENV", env=env).ids("calls") == [1, 2, 3]
+
+
+def test_empty_variables_of_a_dotenv_file_are_unset(
+    tap: TapCommand, serve: Serve, tmp_path: Path
+) -> None:
+    sandbox = serve(make_calls(3))
+    lines = [f"TAP_TUPLE_{name.upper()}=" for name in OPTIONAL_SETTINGS]
+    lines += [f"TAP_TUPLE_API_URL={sandbox.url}", f"TAP_TUPLE_API_TOKEN={sandbox.token}"]
+    (tmp_path / ".env").write_text("\n".join(lines))
+
+    assert tap("--config=ENV").ids("calls") == [1, 2, 3]
+
+
+def test_empty_token_is_missing(tap: TapCommand) -> None:
+    run = tap("--config=ENV", env={"TAP_TUPLE_API_TOKEN": " "})
+
+    (error,) = run.errors
+    assert error.startswith("api_token is missing. Set it to a token of your team")
+
+
+def test_variable_that_is_not_read_is_mentioned(tap: TapCommand) -> None:
+    run = tap(config={"page_size": 5}, env={"TAP_TUPLE_API_TOKEN": "sk-tuple-x"})
+
+    (error,) = run.errors
+    assert error == (
+        "api_token is missing. The environment has TAP_TUPLE_API_TOKEN, but the tap only reads it "
+        "with --config ENV."
+    )
+
+
+@pytest.mark.parametrize("source", ["file", "environment"])
+def test_whitespace_around_settings_does_not_matter(
+    tap: TapCommand, serve: Serve, source: str
+) -> None:
+    sandbox = serve(make_calls(30))
+    settings = {
+        "api_url": f" {sandbox.url}\n",
+        "api_token": f"{sandbox.token}\r\n",
+        "start_date": f"{minute(10)} ",
+        "end_date": f"\t{minute(20)}",
+        "user_agent": " dashboard/1.0 ",
+    }
+    if source == "file":
+        run = tap(config=settings)
+    else:
+        env = {f"TAP_TUPLE_{name.upper()}": value for name, value in settings.items()}
+        run = tap("--config=ENV", env=env)
+
+    assert run.ids("calls") == list(range(10, 20))
+    assert sandbox.requests[0].headers["User-Agent"] == "dashboard/1.0"
+
+
+def test_whole_numbers_may_have_a_fraction_of_zero(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve(make_calls(3))
+
+    tap(config=config_for(sandbox, page_size=10.0, lookback_window=2592000.0))
+
+    assert sandbox.requests[0].query["per_page"] == "10"
+
+
+@pytest.mark.parametrize("text", ["", " \n", "null", "{}"])
+def test_empty_state_reads_from_the_start(
+    tap: TapCommand, serve: Serve, tmp_path: Path, text: str
+) -> None:
+    state = tmp_path / "state.json"
+    state.write_text(text)
+
+    run = tap("--state", str(state), config=config_for(serve(make_calls(3))))
+
+    assert run.ids("calls") == [1, 2, 3]
+    is_mentioned = "--state is empty, so everything is read from the start." in run.stderr
+    assert is_mentioned is (text != "{}")
+
+
+@pytest.mark.parametrize("option", ["--config", "--state", "--catalog"])
+def test_byte_order_mark_is_ignored(
+    tap: TapCommand, serve: Serve, tmp_path: Path, option: str
+) -> None:
+    config = config_for(serve(make_calls(3)))
+    contents: dict[str, Any] = {
+        "--config": config,
+        "--state": state_of(None, None),
+        "--catalog": tap.discover(),
+    }
+    file = tmp_path / "windows.json"
+    file.write_text(BYTE_ORDER_MARK + json.dumps(contents[option]), encoding="utf-8")
+    others: dict[str, Any] = {} if option == "--config" else {"config": config}
+
+    run = tap(option, str(file), **others)
+
+    assert run.ids("calls") == [1, 2, 3]
+
+
+def test_numbers_of_the_api_may_be_text_or_have_a_fraction_of_zero(
+    tap: TapCommand, serve: Serve
+) -> None:
+    calls = make_calls(2)
+    calls[0] |= {"id": "1", "duration_seconds": 3600.0}
+    calls[0]["call_participations"][0]["id"] = "10"
+    source = serve(make_calls(2))
+    source.faults.append(faults.edited(lambda _: calls))
+
+    run = tap(config=config_for(source))
+
+    assert run.ids("calls") == [1, 2]
+    assert run.records("calls")[0]["duration_seconds"] == 3600
+    assert 10 in run.ids("call_participations")
+
+
+def test_api_url_may_include_the_path(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve(make_calls(3))
+    config = config_for(sandbox) | {"api_url": f"{sandbox.url}/api/v2/call_usage/"}
+
+    assert tap(config=config).ids("calls") == [1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["LOGLEVEL", "TAP_TUPLE_LOGLEVEL", "SINGER_SDK_LOG_CONFIG"])
+def test_empty_log_settings_are_unset(tap: TapCommand, serve: Serve, name: str) -> None:
+    """A separate process, because the level is set on import."""
+    config = config_for(serve(make_calls(3)))
+
+    run = tap(config=config, env={name: ""})
+
+    assert run.ids("calls") == [1, 2, 3]
+
+
+def test_status_408_is_retried(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve(make_calls(3))
+    sandbox.faults.append(faults.status(408))
+
+    run = tap(config=config_for(sandbox), time_flies=True)
+
+    assert run.ids("calls") == [1, 2, 3]
+
+
+def test_flattening_without_a_depth_names_the_setting(tap: TapCommand) -> None:
+    run = tap(config={"api_token": "sk-tuple-x", "flattening_enabled": True})
+
+    (error,) = run.errors
+    assert error.startswith("flattening_max_depth is missing: ")
+
+
+def test_ignored_start_date_is_mentioned_once(tap: TapCommand, serve: Serve) -> None:
+    config = config_for(serve(make_calls(3)), start_date="2025-01-01")
+
+    run = tap(config=config, state=state_of(minute(100), minute(100)))
+
+    assert run.stderr.count("Continuing from the bookmark, so start_date doesn't apply.") == 1
+
+
+def test_bookmark_of_another_key_is_ignored_with_a_warning(tap: TapCommand, serve: Serve) -> None:
+    state = state_of(minute(2), minute(2))
+    state["bookmarks"]["calls"]["replication_key"] = "updated_at"
+
+    run = tap(config=config_for(serve(make_calls(3))), state=state)
+
+    assert (
+        run.stderr.count("Ignoring the bookmark of calls, because it belongs to 'updated_at'") == 1
+    )
+    assert run.ids("calls") == [1, 2, 3]
+
+
+def test_bookmark_without_a_key_is_used(tap: TapCommand, serve: Serve) -> None:
+    state = state_of(minute(20), minute(20))
+    for bookmark in state["bookmarks"].values():
+        del bookmark["replication_key"]
+
+    run = tap(config=config_for(serve(make_calls(30)), lookback_window=0), state=state)
+
+    assert run.ids("calls") == list(range(20, 31))
+    assert bookmarks(run.state) == (minute(30), minute(30))
+
+
+def test_catalog_without_keys_gets_those_of_the_tap(tap: TapCommand, serve: Serve) -> None:
+    catalog = tap.discover()
+    for stream in catalog["streams"]:
+        for name in ("key_properties", "replication_key", "replication_method"):
+            stream.pop(name, None)
+        for entry in stream["metadata"]:
+            entry["metadata"].pop("table-key-properties", None)
+
+    run = tap(config=config_for(serve(make_calls(3))), catalog=catalog)
+
+    schemas = [message for message in run.messages if message["type"] == "SCHEMA"]
+    assert [schema["key_properties"] for schema in schemas] == [["id"], ["id"]]
+    assert bookmarks(run.state) == (minute(3), minute(3))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "error"),
+    [
+        (
+            {"replication-key": "started_at"},
+            "to 'started_at'. Remove that, or set it to 'call_ended_at'.",
+        ),
+        (
+            {"forced-replication-method": "LOG_BASED"},
+            "to 'LOG_BASED'. Use INCREMENTAL or FULL_TABLE.",
+        ),
+    ],
+)
+def test_metadata_that_the_tap_cannot_follow_is_rejected(
+    tap: TapCommand, metadata: dict[str, str], error: str
+) -> None:
+    catalog = tap.discover()
+    for entry in catalog["streams"][0]["metadata"]:
+        if not entry["breadcrumb"]:
+            entry["metadata"] |= metadata
+
+    run = tap(config={"api_token": "sk-tuple-x"}, catalog=catalog)
+
+    (found,) = run.errors
+    assert found.startswith("--catalog sets the replication ")
+    assert found.endswith(error)
+
+
+def test_full_table_of_the_metadata_reads_everything(tap: TapCommand, serve: Serve) -> None:
+    catalog = tap.discover()
+    for stream in catalog["streams"]:
+        for entry in stream["metadata"]:
+            if not entry["breadcrumb"]:
+                entry["metadata"]["forced-replication-method"] = "FULL_TABLE"
+
+    config = config_for(serve(make_calls(30)), lookback_window=0)
+    run = tap(config=config, catalog=catalog, state=state_of(minute(20), minute(20)))
+
+    assert run.ids("calls") == list(range(1, 31))
+
+
+def test_help_says_what_the_command_is_for(tap: TapCommand) -> None:
+    run = tap("--help")
+
+    assert "Read a team's completed calls and their participants from Tuple" in run.stdout
+
+
+def test_package_can_be_imported_without_posix() -> None:
+    """Windows has neither `select.PIPE_BUF` nor `signal.SIGALRM`."""
+    script = (
+        "import select, signal; del select.PIPE_BUF, signal.SIGALRM, signal.setitimer; "
+        "import tap_tuple.tap"
+    )
+
+    subprocess.run([sys.executable, "-c", script], check=True)
