@@ -6,6 +6,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import click
 from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from pathlib import PurePath
     from typing import IO
 
-    import click
     from singer_sdk import Stream
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.plugin_base import _ConfigInput
@@ -145,6 +145,10 @@ class TapTuple(Tap):
     def get_singer_command(cls) -> click.Command:
         command_line = super().get_singer_command()
         command_line.help = cls.help_text
+        for option in command_line.params:
+            if isinstance(option.type, click.File):
+                # Open the file when it is read. With --test, it never is, and would stay open.
+                option.type = click.File(lazy=True)
         return command_line
 
     @override

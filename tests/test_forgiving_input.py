@@ -282,6 +282,29 @@ def test_help_says_what_the_command_is_for(tap: TapCommand) -> None:
     assert "Read a team's completed calls and their participants from Tuple" in run.stdout
 
 
+def test_files_that_are_not_read_are_not_opened(tap: TapCommand, tmp_path: Path) -> None:
+    """A failing connection test reads neither, and Python would warn about open files."""
+    catalog, state = tmp_path / "catalog.json", tmp_path / "state.json"
+    catalog.write_text(json.dumps(tap.discover()))
+    state.write_text("{}")
+    arguments = ["--catalog", str(catalog), "--state", str(state), "--test"]
+    command = tap.command(*arguments, config={"api_token": "sk-tuple-x", "page_size": 0})
+
+    done = subprocess.run(
+        [command[0], "-W", "default", *command[1:]], capture_output=True, text=True, check=False
+    )
+
+    assert "page_size is 0" in done.stderr
+    assert "ResourceWarning" not in done.stderr
+
+
+def test_missing_state_file_is_one_line(tap: TapCommand) -> None:
+    run = tap("--state", "nowhere.json", config={"api_token": "sk-tuple-x"})
+
+    (error,) = run.errors
+    assert "nowhere.json" in error
+
+
 def test_package_can_be_imported_without_posix() -> None:
     """Windows has neither `select.PIPE_BUF` nor `signal.SIGALRM`."""
     script = (
