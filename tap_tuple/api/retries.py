@@ -35,9 +35,9 @@ class RetryPolicy(NamedTuple):
     max_attempts: int
     """Not counting those that met the rate limit."""
     max_timeouts: int
-    """Attempts that may time out."""
+    """Attempts in which the server is connected but doesn't respond in time."""
     max_seconds: int
-    """For all attempts, not counting those that met the rate limit."""
+    """After which no attempt starts again, unless the last one timed out or met the rate limit."""
     max_rate_limit_seconds: int
     """For a rate limit that the team's other integrations use up."""
 
@@ -232,13 +232,12 @@ class _Attempts:
             return True
         policy = self._policy()
         self._failures += 1
-        self._timeouts += isinstance(error, TIMEOUTS)
+        is_connected = not isinstance(error, requests.ConnectionError)
+        if is_connected and isinstance(error, TIMEOUTS):
+            self._timeouts += 1
+            return self._timeouts >= policy.max_timeouts or self._failures >= policy.max_attempts
         is_out_of_time = time.monotonic() - self._started_at >= policy.max_seconds
-        return (
-            is_out_of_time
-            or self._failures >= policy.max_attempts
-            or self._timeouts >= policy.max_timeouts
-        )
+        return is_out_of_time or self._failures >= policy.max_attempts
 
 
 def wait_seconds() -> Generator[float, Exception, None]:

@@ -57,6 +57,7 @@ def test_timeouts_are_given_up(policy: RetryPolicy, attempts: int) -> None:
 
     def time_out(*_: object) -> requests.Response:
         sent.append(1)
+        clock.now += 30
         raise requests.ReadTimeout
 
     with standing_in(Pipe(None), clock):
