@@ -152,10 +152,12 @@ def problems(
     """
     yield from _token_problems(config.get("api_token"))
     yield from _date_problems(config)
-    if config.get("flattening_enabled") and config.get("flattening_max_depth") is None:
+    max_depth = config.get("flattening_max_depth")
+    is_depth_missing = max_depth is None or (isinstance(max_depth, int) and max_depth < 0)
+    if config.get("flattening_enabled") and is_depth_missing:
         yield (
-            "flattening_max_depth is missing: set it to a whole number, or set flattening_enabled "
-            "to false."
+            "flattening_max_depth is missing: set it to a whole number of at least 0, or set "
+            "flattening_enabled to false."
         )
     yield from _url_problems(str(config.get("api_url")))
     yield from _number_problems(config, schema)
@@ -177,16 +179,19 @@ def type_problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Itera
         if type(value) is not kind.python_type:
             yield f"{name} has a value of the wrong type. It must be {kind.description}."
     stream_maps = config.get("stream_maps")
-    if isinstance(stream_maps, dict) and stream_maps.get("__else__") not in DROPPED:
-        yield "stream_maps: the value for '__else__' must be null or '__NULL__'."
+    if isinstance(stream_maps, dict):
+        maps = [stream_maps, *stream_maps.values()]
+        if any(isinstance(each, dict) and each.get("__else__") not in DROPPED for each in maps):
+            yield "stream_maps: the value for '__else__' must be null or '__NULL__'."
 
 
 def locate_invalid_values(errors: Iterable[str]) -> Iterator[str]:
     """Yield where values are invalid, from the SDK's messages, which also quote the values."""
     for error in errors:
         # Such as "5 is not of type 'object' in config['stream_maps']['calls']".
-        _, _, path = error.rpartition(" in config[")
-        name = ".".join(key.strip("'") for key in path.removesuffix("]").split("]["))
+        _, separator, path = error.rpartition(" in config[")
+        keys = path.removesuffix("]").split("][") if separator else ["A setting"]
+        name = ".".join(key.strip("'") for key in keys)
         yield f"{name} is invalid. See https://sdk.meltano.com/en/latest/stream_maps.html."
 
 

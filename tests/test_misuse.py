@@ -244,6 +244,13 @@ def test_a_token_in_another_setting_is_not_quoted(
     assert_one_line(run, next(iter(settings)))
 
 
+@pytest.mark.parametrize("stream_map", [{"__else__": 5}, {"id": None, "__else__": "x"}])
+def test_invalid_else_within_a_map_is_reported(tap: TapCommand, stream_map: Any) -> None:
+    run = tap(config={"api_token": TOKEN, "stream_maps": {"calls": stream_map}})
+
+    assert_one_line(run, "stream_maps: the value for '__else__' must be ")
+
+
 @pytest.mark.parametrize("value", [5, {}, "x", {"id": None}])
 def test_an_else_that_is_neither_null_nor_its_word_is_named(tap: TapCommand, value: Any) -> None:
     run = tap(config={"api_token": TOKEN, "stream_maps": {"__else__": value}})
@@ -338,6 +345,19 @@ WRONG_FILES = [
     ("--config", '{"page_size": ' + "1" * 5000 + "}", "isn't JSON"),
     ("--catalog", '{"streams": ' + "[" * 100_000, "--catalog isn't JSON"),
     ("--state", '{"value": {"calls": "2026-01-01"}}', "--state isn't a Singer state"),
+    *(
+        (
+            "--catalog",
+            json.dumps({"streams": [STREAM | {"schema": {"properties": {"id": column}}}]}),
+            "isn't a Singer catalog",
+        )
+        for column in ({"type": 5}, {"type": ["array"], "items": 5})
+    ),
+    (
+        "--state",
+        '{"bookmarks": {"calls": {"partitions": [{"progress_markers": 5}]}}}',
+        "Expected `object`, got `int`",
+    ),
     ("--catalog", '{"streams": 3}', "isn't a Singer catalog"),
     ("--catalog", "{}", "isn't a Singer catalog"),
     ("--catalog", json.dumps({"streams": [STREAM | {"tap_stream_id": 5}]}), "at `$.streams[0].tap"),

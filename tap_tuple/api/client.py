@@ -61,6 +61,8 @@ REJECTIONS: dict[int, str] = {
 }
 """What to do about a rejected request, by its status."""
 
+REDIRECTS = {301, 302, 303, 307, 308}
+
 RETRIED_STATUSES = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
 """Statuses below 500 that ask for another attempt (RFC 9110, RFC 8470), in addition to 429."""
 
@@ -233,7 +235,7 @@ class TupleStream(RESTStream[ParseResult]):
         """Return what to do about a rejected request."""
         status = response.status_code
         url = f"{self.url_base}{self.path}"
-        is_redirect = status < HTTPStatus.BAD_REQUEST
+        is_redirect = status in REDIRECTS
         is_web_page = self._body.lstrip().startswith(b"<")
         if is_redirect:
             message = self._explain_redirect(response)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import time
+import threading
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from singer_sdk.exceptions import RetriableAPIError
+from urllib3.exceptions import HTTPError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
     import requests
 
 CHUNK_BYTES = 64 * 1024
@@ -27,23 +31,58 @@ def is_loopback(host: str) -> bool:
 def read_body(response: requests.Response, deadline_seconds: float) -> bytes:
     """Read the body of a streamed response, unpacked if it is compressed.
 
-    A timeout doesn't limit the time for the whole body, because it restarts with every chunk.
+    A timeout doesn't limit the time for the whole body, because it restarts with every byte.
 
     Raises:
         RetriableAPIError: If the body is too large, or takes too long.
         urllib3.exceptions.HTTPError: If the body is broken off or can't be unpacked.
     """
-    deadline = time.monotonic() + deadline_seconds
+    late = RetriableAPIError(
+        f"the response wasn't complete after {deadline_seconds} seconds", response
+    )
     body = bytearray()
-    # Unlike `iter_content`, this returns what is there instead of waiting for a full chunk.
-    while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            response.close()
-            msg = f"the response is larger than {MAX_BODY_BYTES // 1024**2} MB"
-            raise RetriableAPIError(msg, response)
-        if time.monotonic() > deadline:
-            response.close()
-            msg = f"the response wasn't complete after {deadline_seconds} seconds"
-            raise RetriableAPIError(msg, response)
+    with _stop_reading_after(response, deadline_seconds) as is_stopped:
+        try:
+            # Unlike `iter_content`, this returns what is there instead of a full chunk.
+            while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    msg = f"the response is larger than {MAX_BODY_BYTES // 1024**2} MB"
+                    raise RetriableAPIError(msg, response)
+        except HTTPError:
+            if is_stopped():
+                raise late from None
+            raise
+        finally:
+            is_incomplete = not response.raw.closed
+            if is_incomplete:
+                response.close()
+        if is_stopped():
+            raise late
     return bytes(body)
+
+
+@contextmanager
+def _stop_reading_after(
+    response: requests.Response, seconds: float
+) -> Generator[Callable[[], bool]]:
+    """Have reads of a response end after some time, even one that is waiting in another thread.
+
+    Yields:
+        A function that returns whether that has happened.
+    """
+    stopped = threading.Event()
+
+    def stop() -> None:
+        stopped.set()
+        # Raised if the response has been read to its end just now.
+        with suppress(RuntimeError, ValueError, OSError):
+            response.raw.shutdown()
+
+    timer = threading.Timer(seconds, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield stopped.is_set
+    finally:
+        timer.cancel()

@@ -9,12 +9,14 @@ import signal
 import sys
 import threading
 import traceback
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, NotRequired, TypedDict
 
 import click
 import msgspec
 from singer_sdk.exceptions import ConfigurationError, SingerSDKError
+from singer_sdk.singerlib import Catalog
 
 from tap_tuple.singer.logs import private_text, redact_logs
 
@@ -27,10 +29,16 @@ if TYPE_CHECKING:
     from singer_sdk.plugin_base import PluginBase
 
 
+class CatalogColumn(TypedDict, total=False):
+    """The JSON schema of a column in a catalog."""
+
+    type: str | list[str]
+
+
 class CatalogSchema(TypedDict):
     """The JSON schema of a stream in a catalog."""
 
-    properties: dict[str, dict[str, Any]]
+    properties: dict[str, CatalogColumn]
 
 
 class CatalogMetadata(TypedDict):
@@ -55,11 +63,16 @@ class CatalogFile(TypedDict):
     streams: list[CatalogStream]
 
 
-class Bookmark(TypedDict, total=False):
-    """The bookmark of a stream, with the keys that other taps add."""
+class Partition(TypedDict, total=False):
+    """A part of a bookmark of another tap."""
 
     progress_markers: dict[str, Any]
-    partitions: list[dict[str, Any]]
+
+
+class Bookmark(Partition, total=False):
+    """The bookmark of a stream, with the keys that other taps add."""
+
+    partitions: list[Partition]
 
 
 class StateFile(TypedDict):
@@ -179,8 +192,12 @@ def check_catalog(file: IO[str]) -> IO[str]:
     catalog = load_object(file, "--catalog")
     try:
         msgspec.convert(catalog, CatalogFile)
+        Catalog.from_dict(deepcopy(catalog))
     except msgspec.ValidationError as error:
         reject(f"--catalog isn't a Singer catalog: {error}. Create one with --discover.")
+    except Exception as error:  # noqa: BLE001 - the SDK raises anything for a malformed schema
+        kind = type(error).__name__
+        reject(f"--catalog isn't a Singer catalog ({kind}). Create one with --discover.")
     return io.StringIO(json.dumps(catalog))
 
 

@@ -59,9 +59,19 @@ def test_body_that_unpacks_to_too_much_is_given_up(
     assert error.endswith("the response is larger than 64 MB.")
 
 
-def test_slow_body_is_given_up_after_the_deadline() -> None:
-    head = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
-    with RawServer(head + bytes(100), drip_seconds=0.05) as server:
+SLOW_BODIES = {
+    "plain": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + bytes(100),
+    "until closed": b"HTTP/1.1 200 OK\r\n\r\n" + bytes(100),
+    "length of a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;" + b"a" * 100,
+    "name in a gzip header": (
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08\x08" + b"a" * 100
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SLOW_BODIES)
+def test_slow_body_is_given_up_after_the_deadline(kind: str) -> None:
+    with RawServer(SLOW_BODIES[kind], drip_seconds=0.05) as server:
         response = requests.get(server.url, stream=True, timeout=5)
         started_at = time.monotonic()
         with pytest.raises(RetriableAPIError, match=r"wasn't complete after 0\.5 seconds"):
@@ -75,7 +85,7 @@ def test_deadline_works_outside_the_main_thread() -> None:
 
     def read() -> None:
         try:
-            test_slow_body_is_given_up_after_the_deadline()
+            test_slow_body_is_given_up_after_the_deadline("plain")
         except Exception as error:  # noqa: BLE001 - it is what the test looks at
             errors.append(error)
 
