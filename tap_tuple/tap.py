@@ -96,7 +96,7 @@ class TapTuple(Tap):
             command.reject_any(locate_invalid_values(error.errors))
 
         self._check_bookmarks()
-        command.stop_on_signals(self.logger)
+        command.stop_on_signals()
         unknown_settings = self.config.keys() - self.config_jsonschema["properties"].keys()
         for name in sorted(unknown_settings):
             self.logger.warning("Ignoring unknown setting %s.", name)

@@ -107,9 +107,14 @@ def run(plugin: type[PluginBase], token_prefix: str) -> NoReturn:
     except Exception as error:  # noqa: BLE001 - whatever a user's log configuration raises
         kind = type(error).__name__
         sys.exit(f"Can't set up the log ({kind}). Check LOGLEVEL and SINGER_SDK_LOG_CONFIG.")
-    stop_on_signals(plugin.logger)
+    stop_on_signals()
     try:
         exit_code = command.main(standalone_mode=False)
+    except StoppedBySignal as stopped:
+        plugin.logger.warning(
+            "Stopped by %s. The next run resumes from the last saved bookmark.", stopped.name
+        )
+        raise
     except Exception as error:  # noqa: BLE001 - a traceback quotes values, such as emails
         frames = "".join(traceback.format_tb(error.__traceback__))
         plugin.logger.debug("%s came from:\n%s", type(error).__name__, frames)
@@ -144,18 +149,27 @@ def _log_level_variable(plugin_name: str) -> str:
     return f"{plugin_name.upper().replace('-', '_')}_LOGLEVEL"
 
 
-def stop_on_signals(logger: logging.Logger) -> None:
+class StoppedBySignal(SystemExit):
+    """The run has been stopped by a signal."""
+
+    def __init__(self, number: int) -> None:
+        """Set the exit code, following the convention of shells."""
+        super().__init__(128 + number)
+        self.name = signal.Signals(number).name
+
+
+def stop_on_signals() -> None:
     """Stop on SIGINT and SIGTERM immediately. The last STATE says what a target has in full.
 
     The SDK's handler writes another STATE, which would wait for a target that has stopped reading.
     It also exits with 0, as if the run were complete.
+
+    The handler only raises. If it wrote to the log while the log is being written, that would fail,
+    and `logging` would swallow the failure and go on.
     """
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
-        name = signal.Signals(number).name
-        logger.warning("Stopped by %s. The next run resumes from the last saved bookmark.", name)
-        # Follow the convention of shells.
-        sys.exit(128 + number)
+        raise StoppedBySignal(number)
 
     # Only the main thread may handle signals.
     if threading.current_thread() is threading.main_thread():

@@ -105,7 +105,9 @@ def test_sigterm_ends_a_run_whose_target_has_stopped_reading(tap: TapCommand, se
         assert process.stdout.read().endswith(b"\n")
 
 
-def test_sigterm_ends_a_wait_at_once(tap: TapCommand, serve: Serve) -> None:
+@pytest.mark.parametrize("attempt", range(5))
+def test_sigterm_ends_a_wait_at_once(tap: TapCommand, serve: Serve, attempt: int) -> None:  # noqa: ARG001
+    """The signal arrives while the tap still writes the log line that announces the wait."""
     sandbox = serve(make_calls(30))
     sandbox.faults.extend([None, faults.rate_limited("300")])
     command = tap.command(config=config_for(sandbox, page_size=10))
