@@ -26,8 +26,8 @@ page::
 A pass may need several rounds over the pages. If a call takes two places, another call may have
 none, because calls have shifted or because the server orders calls with the same `ended_at`
 differently in each response. Then the tap reads the pages again, until it has seen as many calls as
-there are places. It also starts another round if calls are missing according to X-Total-Count or to
-an earlier pass.
+there are places. It also starts another round if a page was short, or if calls are missing
+according to X-Total-Count or to an earlier pass.
 
 A server can't keep the tap busy forever. If rounds or passes keep bringing nothing new, the tap
 continues without the missing calls, or fails if the server insists that there are more pages.
@@ -63,7 +63,7 @@ The API may keep more precise times than its JSON shows.
 MAX_ROUNDS_FOR_COUNT = 3
 """The sign is a high X-Total-Count, or a call that an earlier pass has seen."""
 MAX_ROUNDS_FOR_REPEATS = 10
-"""The sign is a repeated call, so another one may be missing."""
+"""The sign is a repeated call or a short page, so another call may be missing."""
 MAX_ROUNDS_FOR_LINK = 20
 """The sign is a link to the next page, or a full page. After so many rounds, the run fails."""
 
@@ -108,11 +108,11 @@ class Pass:
     latest_round: list[Call] = field(default_factory=list)
     """The places on the pages of the current round. A repeated call takes several places."""
 
-    page: int = 0
-    """Number of the page that was read last."""
+    page_lengths: list[int] = field(default_factory=list)
+    """Number of calls on each page of the current round."""
 
-    page_1_length: int = 0
-    """Number of calls on page 1 when it was last read."""
+    longest_page: int = 0
+    """Number of calls on the longest page of all rounds."""
 
     fruitless_responses: int = 0
     """Responses in a row that added no call to the pass."""
@@ -124,17 +124,34 @@ class Pass:
 
         if page == 1:
             self.latest_round = []
-            self.page_1_length = len(calls)
+            self.page_lengths = []
         self.latest_round += calls.values()
-        self.page = page
+        self.page_lengths.append(len(calls))
+        self.longest_page = max(self.longest_page, len(calls))
         self.calls |= calls
+
+    @property
+    def page(self) -> int:
+        """Number of the page that was read last."""
+        return len(self.page_lengths)
+
+    @property
+    def page_1_length(self) -> int:
+        """Number of calls on page 1 in the current round."""
+        return self.page_lengths[0] if self.page_lengths else 0
+
+    def has_short_page(self, page_length: int) -> bool:
+        """Return whether a page lacks calls, although other pages follow it."""
+        return any(length < page_length for length in self.page_lengths[:-1])
 
     def has_all_calls_on_page_1(self, page_length: int) -> bool:
         """Return whether page 1 shows all calls of the pass, so that none can have slipped past.
 
         If page 1 is full and other pages have been read since, a call may have moved to page 1.
         """
-        are_all_on_page_1 = self.page_1_length == len(self.calls)
+        # The same call can also be on page 2, if it has moved there.
+        are_other_pages_empty = self.page_1_length == len(self.latest_round)
+        are_all_on_page_1 = are_other_pages_empty and self.page_1_length == len(self.calls)
         return are_all_on_page_1 and (self.page == 1 or self.page_1_length < page_length)
 
     def calls_before(self, instant: datetime | None) -> dict[int, Call]:
@@ -275,11 +292,12 @@ class CallPages(HeaderLinkPaginator):
         return next_query > self._query and repeated < room
 
     def _may_have_skipped_calls(self, settled_until: datetime | None) -> bool:
-        """Return whether the pages of this pass contradict each other and should be read again."""
+        """Return whether the pages of this round lack calls and should be read again."""
         has_given_up = self._fruitless_rounds >= MAX_ROUNDS_FOR_REPEATS
         if self._has_all_calls_on_page_1 or has_given_up:
             return False
-        return self._pass.has_repeats_before(settled_until)
+        has_short_page = self._pass.has_short_page(self._full_page_length)
+        return has_short_page or self._pass.has_repeats_before(settled_until)
 
     def _is_confirmed(self, settled_until: datetime | None) -> bool:
         """Return whether two passes agree, or whether another pass would be pointless."""
@@ -309,6 +327,11 @@ class CallPages(HeaderLinkPaginator):
 
     def _repeat_pass(self) -> None:
         """Read the pages again in a new pass, to compare it with this one."""
+        has_given_up = self._fruitless_rounds >= MAX_ROUNDS_FOR_REPEATS
+        if has_given_up:
+            # Perhaps the server sends shorter pages from now on.
+            self._longest_page = self._pass.longest_page
+
         found_new_calls = len(self._known) > self._known_before_pass
         self._fruitless_passes = 0 if found_new_calls else self._fruitless_passes + 1
 

@@ -136,6 +136,24 @@ class TestPass:
 
         assert not one_pass.has_all_calls_on_page_1(page_length=2)
 
+    def test_call_that_moves_to_page_2_is_not_only_on_page_1(self) -> None:
+        """It ended later than another call, which may have been between the two pages."""
+        one_pass = Pass()
+        one_pass.add(1, by_id([call_ending_at(10, call_id=1)]))
+        one_pass.add(2, by_id([call_ending_at(20, call_id=1)]))
+
+        assert not one_pass.has_all_calls_on_page_1(page_length=2)
+
+    def test_page_that_others_follow_must_be_full(self) -> None:
+        one_pass = Pass()
+        one_pass.add(1, by_id(tied_calls([1])))
+        one_pass.add(2, by_id(tied_calls([3, 4])))
+        assert one_pass.has_short_page(page_length=2)
+
+        one_pass.add(1, by_id(tied_calls([1, 2])))
+        one_pass.add(2, by_id(tied_calls([3])))
+        assert not one_pass.has_short_page(page_length=2)
+
     def test_empty_page_2_does_not_confirm_a_full_page_1(self) -> None:
         """A third call may have moved to page 1, in the place of a deleted one."""
         one_pass = Pass()
