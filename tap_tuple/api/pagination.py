@@ -114,6 +114,9 @@ class Pass:
     longest_page: int = 0
     """Number of calls on the longest page of all rounds."""
 
+    last_page: int = 0
+    """Number of the last page of all rounds that had calls."""
+
     fruitless_responses: int = 0
     """Responses in a row that added no call to the pass."""
 
@@ -128,6 +131,8 @@ class Pass:
         self.latest_round += calls.values()
         self.page_lengths.append(len(calls))
         self.longest_page = max(self.longest_page, len(calls))
+        if calls:
+            self.last_page = max(self.last_page, page)
         self.calls |= calls
 
     @property
@@ -139,6 +144,11 @@ class Pass:
     def page_1_length(self) -> int:
         """Number of calls on page 1 in the current round."""
         return self.page_lengths[0] if self.page_lengths else 0
+
+    @property
+    def had_more_pages(self) -> bool:
+        """Whether an earlier round has found calls on a later page."""
+        return self.page < self.last_page
 
     def has_short_page(self, page_length: int) -> bool:
         """Return whether a page lacks calls, although other pages follow it."""
@@ -278,7 +288,7 @@ class CallPages(HeaderLinkPaginator):
         if count_is_reached:
             return True
 
-        may_be_followed = has_new_calls or self._is_full(calls)
+        may_be_followed = has_new_calls or self._is_full(calls) or self._pass.had_more_pages
         if may_be_followed:
             return False
 
@@ -315,7 +325,12 @@ class CallPages(HeaderLinkPaginator):
             msg = "Tuple reports more calls than it returns."
             raise UnexpectedResponseError(msg)
 
-        may_be_followed = self._has_next_link(response) or self._is_full(calls) or self._lacks_calls
+        may_be_followed = (
+            self._has_next_link(response)
+            or self._is_full(calls)
+            or self._lacks_calls
+            or self._pass.had_more_pages
+        )
         if calls and may_be_followed:
             self._query = self._query._replace(page=self._query.page + 1)
         else:
@@ -358,8 +373,8 @@ class CallPages(HeaderLinkPaginator):
 
     @property
     def _lacks_calls(self) -> bool:
-        """Whether this pass has seen fewer calls than Tuple reports or earlier passes have seen."""
-        return bool(self.missing) or len(self._pass.calls) < len(self._known)
+        """Whether Tuple reports more calls, or earlier rounds and passes have seen more."""
+        return bool(self.missing) or len(self._pass.latest_round) < len(self._known)
 
     def _has_next_link(self, response: requests.Response) -> bool:
         return super().get_next_url(response) is not None
