@@ -40,6 +40,8 @@ class RetryPolicy(NamedTuple):
     """After which no attempt starts again, unless the last one timed out or met the rate limit."""
     max_rate_limit_seconds: int
     """For a rate limit that the team's other integrations use up."""
+    max_backoff_seconds: int
+    """The longest wait without ``Retry-After``."""
 
 
 RUN_POLICY = RetryPolicy(
@@ -49,8 +51,11 @@ RUN_POLICY = RetryPolicy(
     max_timeouts=8,
     max_seconds=3600,
     max_rate_limit_seconds=600,
+    max_backoff_seconds=60,  # one window of the rate limit
 )
-FIRST_CONTACT_POLICY = RUN_POLICY._replace(timeout_seconds=30, max_timeouts=2, max_seconds=30)
+FIRST_CONTACT_POLICY = RUN_POLICY._replace(
+    timeout_seconds=30, max_attempts=20, max_timeouts=2, max_seconds=30, max_backoff_seconds=8
+)
 """Until Tuple has answered once, an address or a proxy may be wrong, and someone may be watching:
 Meltano's ``config test`` is an ordinary run to the tap."""
 CONNECTION_TEST_POLICY = RetryPolicy(
@@ -60,6 +65,7 @@ CONNECTION_TEST_POLICY = RetryPolicy(
     max_timeouts=2,
     max_seconds=30,
     max_rate_limit_seconds=10,
+    max_backoff_seconds=8,
 )
 """Someone is watching a connection test."""
 
@@ -68,8 +74,6 @@ PROXY_LOGIN_MESSAGE = (
     "the host to NO_PROXY."
 )
 
-MAX_BACKOFF_SECONDS = 60
-"""The longest wait without ``Retry-After``: one window of the rate limit."""
 MAX_RETRY_AFTER_SECONDS = 300
 """The longest wait that the server may ask for."""
 
@@ -168,7 +172,7 @@ class Retries:
             )
 
         return backoff.on_exception(
-            wait_seconds,
+            lambda: wait_seconds(self._policy),
             exceptions,
             max_time=max_time,
             giveup=giveup,
@@ -240,7 +244,7 @@ class _Attempts:
         return is_out_of_time or self._failures >= policy.max_attempts
 
 
-def wait_seconds() -> Generator[float, Exception, None]:
+def wait_seconds(policy: Callable[[], RetryPolicy]) -> Generator[float, Exception, None]:
     """Generate waits for `backoff`, which sends the exception and receives the seconds to wait.
 
     Each wait is up to twice as long as the last one, and at least what ``Retry-After`` says.
@@ -251,7 +255,7 @@ def wait_seconds() -> Generator[float, Exception, None]:
     while True:
         wait = random.uniform(1, ceiling)  # noqa: S311 - jitter, not a secret
         error = yield max(wait, retry_after_seconds(getattr(error, "response", None)))
-        ceiling = min(2 * ceiling, MAX_BACKOFF_SECONDS)
+        ceiling = min(2 * ceiling, policy().max_backoff_seconds)
 
 
 def retry_after_seconds(response: requests.Response | None) -> float:
