@@ -249,6 +249,7 @@ class CallPages(HeaderLinkPaginator):
     def _choose_next_request(
         self, response: requests.Response, calls: list[Call], *, has_new_calls: bool
     ) -> None:
+        """Choose the next page, another round, another pass, the next instant, or none."""
         next_since = self._next_since(calls)
         repeated = {call.id: call for call in self._known.values() if call.ended_at >= next_since}
         next_query = Query(next_since, min(MAX_PER_PAGE, self._page_size + len(repeated)))
