@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -177,6 +178,15 @@ def test_a_setting_that_there_is_not_is_warned_of(
 
     assert "Ignoring unknown setting start_dat." in run.stderr
     assert run.returncode == 0
+
+
+@pytest.mark.skipif(find_spec("faker") is not None, reason="expected: faker is not a dependency")
+def test_map_that_needs_faker_names_the_package() -> None:
+    maps = {"call_participations": {"user_email": "fake.email()"}}
+
+    (found,) = problems(DEFAULTS | {"stream_maps": maps}, SCHEMA, COLUMNS)
+
+    assert found == "stream_maps: 'fake' needs the package faker, which isn't installed."
 
 
 def test_maps_by_pattern_and_of_a_source_are_right() -> None:

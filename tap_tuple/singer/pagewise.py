@@ -331,17 +331,29 @@ def explain_failed_map(stream_name: str, config: Mapping[str, Any]) -> Generator
     try:
         yield
     except Exception as error:  # noqa: BLE001 - an expression may raise anything
+        maps = " or ".join(_map_names(stream_name, config))
         missing_settings = _missing_map_settings(config)
         if missing_settings:
             reject(
-                f"stream_maps: the map of {stream_name} failed. It uses a setting that isn't in "
+                f"stream_maps: the map of {maps} failed. It uses a setting that isn't in "
                 f"stream_map_config: {' and '.join(missing_settings)}."
             )
         kind = type(error.__cause__ or error).__name__
         reject(
-            f"stream_maps: the map of {stream_name} failed with {kind}. Check its expressions, and "
+            f"stream_maps: the map of {maps} failed with {kind}. Check its expressions, and "
             "the settings and columns that they use."
         )
+
+
+def _map_names(stream_name: str, config: Mapping[str, Any]) -> list[str]:
+    """Return the names under which the settings have maps of a stream, including its copies."""
+    names = [
+        name
+        for name, stream_map in (config.get("stream_maps") or {}).items()
+        if name == stream_name
+        or (isinstance(stream_map, dict) and stream_map.get("__source__") == stream_name)
+    ]
+    return names or [stream_name]
 
 
 def _missing_map_settings(config: Mapping[str, Any]) -> list[str]:

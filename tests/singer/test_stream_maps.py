@@ -381,6 +381,17 @@ def test_an_expression_that_fails_is_blamed_without_the_value_it_fails_on(
     assert error.startswith("stream_maps: the map of call_participations failed with ")
 
 
+def test_failing_map_of_a_copy_has_the_name_of_the_copy(
+    tap: TapCommand, serve: Callable[..., Sandbox]
+) -> None:
+    maps = {"people": {"__source__": "call_participations", "user_email": "int(user_email)"}}
+
+    run = tap(config=config_for(serve(canary_calls()), stream_maps=maps))
+
+    (error,) = run.errors
+    assert error.startswith("stream_maps: the map of people failed with ")
+
+
 def test_missing_setting_of_an_expression_is_named(
     tap: TapCommand, serve: Callable[..., Sandbox]
 ) -> None:
