@@ -355,4 +355,7 @@ def _url_problems(url: str) -> Iterator[str]:
 
 
 def _invalid_url(url: str) -> str:
+    if "@" in url:
+        # It may hold a password.
+        return "api_url must be a URL like https://production.tuple.app."
     return f"api_url is {url!r}. It must be a URL like https://production.tuple.app."

@@ -102,7 +102,7 @@ class CallSync(PagewiseParent, TupleStream):
                 continue
             if stream.bookmark > self._started_at:
                 self.logger.warning(
-                    "The bookmark of %s is in the future (%s), so no calls are read until then. "
+                    "The bookmark of %s is in the future (%s), so it doesn't advance until then. "
                     "Correct the state, or run with --full-refresh.",
                     stream.name,
                     format_timestamp(stream.bookmark),

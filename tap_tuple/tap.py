@@ -96,6 +96,7 @@ class TapTuple(Tap):
             command.reject_any(locate_invalid_values(error.errors))
 
         self._check_bookmarks()
+        # The SDK has just set its own handlers.
         command.stop_on_signals()
         unknown_settings = self.config.keys() - self.config_jsonschema["properties"].keys()
         for name in sorted(unknown_settings):

@@ -409,8 +409,8 @@ def test_a_bookmark_in_the_future_is_warned_of(tap: TapCommand, serve: Serve) ->
     run = tap(config=config_for(serve(make_calls(3))), state=state_of("2099-01-01T00:00:00Z", None))
 
     warning = (
-        "The bookmark of calls is in the future (2099-01-01T00:00:00.000Z), so no calls are "
-        "read until then. Correct the state, or run with --full-refresh."
+        "The bookmark of calls is in the future (2099-01-01T00:00:00.000Z), so it doesn't "
+        "advance until then. Correct the state, or run with --full-refresh."
     )
     assert run.stderr.count(warning) == 1
 

@@ -84,6 +84,7 @@ WRONG = [
     ({"api_url": "http://[::1"}, "api_url is 'http://[::1'. It must be a URL"),
     ({"api_url": "https://*"}, "api_url is 'https://*'. It must be a URL"),
     ({"stream_maps": {"mine": {"__source__": None}}}, "stream_maps: 'None' isn't a stream"),
+    ({"api_url": "https://me:secret@tuple.example:99999"}, "api_url must be a URL like https://"),
     ({"user_agent": "tap\r\nX: y"}, "user_agent must consist of printable ASCII charac"),
 ]
 

@@ -1,1 +1,1 @@
-"""How Tuple is spoken to. Knows nothing of Singer messages."""
+"""Client for Tuple's usage API. It doesn't know about Singer messages."""

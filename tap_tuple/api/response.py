@@ -202,8 +202,8 @@ def _find_new_fields(
     if not isinstance(value, dict):
         return
     for field, inner_value in value.items():
-        if field in _STRUCT_OF_FIELD:
-            yield from _find_new_fields(inner_value, _STRUCT_OF_FIELD[field], field)
-        elif field not in struct.__struct_fields__:
+        if field not in struct.__struct_fields__:
             # A key that isn't an identifier may be data, such as an email.
-            yield f"{name}.{field:.40}" if field.isidentifier() else f"{name}...."
+            yield f"{name}.{field:.40}" if field.isidentifier() else f"{name}.<unnamed>"
+        elif field in _STRUCT_OF_FIELD:
+            yield from _find_new_fields(inner_value, _STRUCT_OF_FIELD[field], field)

@@ -247,7 +247,7 @@ class _Attempts:
 def wait_seconds(policy: Callable[[], RetryPolicy]) -> Generator[float, Exception, None]:
     """Generate waits for `backoff`, which sends the exception and receives the seconds to wait.
 
-    Each wait is up to twice as long as the last one, and at least what ``Retry-After`` says.
+    The longest possible wait doubles each time. A wait is at least what ``Retry-After`` says.
     """
     # backoff discards the first value.
     error = yield 0

@@ -1,1 +1,1 @@
-"""What the SDK lacks. Knows nothing of Tuple, and could serve any tap."""
+"""Extensions to the Singer SDK. Nothing here is specific to Tuple."""
