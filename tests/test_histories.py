@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tap_tuple.sandbox.server import Fault
 
 LOOKBACK_SECONDS = 6
-MAX_REQUESTS = 600
+MAX_REQUESTS = 1000
 SECONDS_PER_RUN = 12
 STREAMS = ("calls", "call_participations")
 KEYS = dict(zip(STREAMS, ("ended_at", "call_ended_at"), strict=True))
