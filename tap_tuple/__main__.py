@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tap_tuple.api.client import TOKEN_PREFIX
+from tap_tuple.api.rejections import TOKEN_PREFIX
 from tap_tuple.singer.command import run
 from tap_tuple.tap import TapTuple
 

@@ -15,8 +15,8 @@ import requests
 from dotenv import find_dotenv, load_dotenv
 from singer_sdk import typing as th
 
-from tap_tuple.api.client import TOKENS_PAGE
 from tap_tuple.api.network import is_loopback
+from tap_tuple.api.rejections import TOKENS_PAGE
 from tap_tuple.api.response import MAX_PER_PAGE
 from tap_tuple.timestamps import parse_timestamp
 

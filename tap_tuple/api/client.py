@@ -8,8 +8,6 @@ Two private members of the SDK are used, because it has no public hook instead:
 
 from __future__ import annotations
 
-import json
-import re
 from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -17,7 +15,7 @@ from urllib.parse import ParseResult, parse_qsl, urlsplit
 
 import requests
 from singer_sdk.authenticators import BearerTokenAuthenticator
-from singer_sdk.exceptions import FatalAPIError, RetriableAPIError
+from singer_sdk.exceptions import FatalAPIError
 from singer_sdk.streams import RESTStream
 from typing_extensions import override
 
@@ -25,15 +23,15 @@ from tap_tuple.api.network import is_loopback, read_body
 from tap_tuple.api.pagination import CallPages
 from tap_tuple.api.progress import Progress
 from tap_tuple.api.rate_limit import RateLimiter
+from tap_tuple.api.rejections import explain_rejection
 from tap_tuple.api.response import MAX_PER_PAGE, decode_calls, warn_about_new_fields
 from tap_tuple.api.retries import (
     CONNECTION_TEST_POLICY,
     FIRST_CONTACT_POLICY,
-    PROXY_LOGIN_MESSAGE,
     RUN_POLICY,
-    RateLimitedError,
     Retries,
     RetryPolicy,
+    raise_if_transient,
 )
 from tap_tuple.timestamps import TimeRange, format_timestamp
 
@@ -44,30 +42,6 @@ if TYPE_CHECKING:
     from singer_sdk.metrics import Counter
 
     from tap_tuple.api.response import Call
-
-TOKEN_PREFIX = "sk-tuple-"  # noqa: S105 - not a token, but how each one starts
-TOKENS_PAGE = "https://production.tuple.app/team_management/api_tokens"
-
-REJECTIONS: dict[int, str] = {
-    HTTPStatus.UNAUTHORIZED: "Tuple rejected the token (HTTP 401). It may be mistyped or revoked. "
-    f"Team owners and managers can create a new one at {TOKENS_PAGE}.",
-    HTTPStatus.FORBIDDEN: "This token isn't allowed to read the team's calls (HTTP 403). Ask "
-    "Tuple's support for access to the usage API, or set api_token to a token of a team that has "
-    "access.",
-    HTTPStatus.NOT_FOUND: "There is no usage API at {url} (HTTP 404). Check api_url.",
-    HTTPStatus.UNPROCESSABLE_ENTITY: "Tuple rejected the time range (HTTP 422). Check start_date "
-    "and end_date. {quote}",
-    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: PROXY_LOGIN_MESSAGE,
-}
-"""What to do about a rejected request, by its status."""
-
-REDIRECTS = {301, 302, 303, 307, 308}
-
-RETRIED_STATUSES = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
-"""Statuses below 500 that ask for another attempt (RFC 9110, RFC 8470), in addition to 429."""
-
-QUOTABLE = re.compile(r"[\w ,.:;()-]{1,200}", re.ASCII)
-"""Text that is safe to quote from a response: no emails, encoded or not, and no markup."""
 
 
 class TupleStream(RESTStream[ParseResult]):
@@ -214,40 +188,15 @@ class TupleStream(RESTStream[ParseResult]):
         """
         self._has_answered = True
         self._body = read_body(response, self.retry_policy.deadline_seconds)
-        status = response.status_code
-        if status == HTTPStatus.OK:
-            self._calls = decode_calls(self._body, response)
-        elif status == HTTPStatus.TOO_MANY_REQUESTS:
-            msg = "the team's rate limit is exhausted (HTTP 429)"
-            raise RateLimitedError(msg, response)
-        elif (
-            status < HTTPStatus.MULTIPLE_CHOICES
-            or status in RETRIED_STATUSES
-            or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        ):
-            msg = f"Tuple responded with HTTP {status}"
-            raise RetriableAPIError(msg, response)
-        else:
+        raise_if_transient(response)
+        if response.status_code != HTTPStatus.OK:
             raise FatalAPIError(self.response_error_message(response))
+        self._calls = decode_calls(self._body, response)
 
     @override
     def response_error_message(self, response: requests.Response) -> str:
         """Return what to do about a rejected request."""
-        status = response.status_code
-        url = f"{self.url_base}{self.path}"
-        is_redirect = status in REDIRECTS
-        is_web_page = self._body.lstrip().startswith(b"<")
-        if is_redirect:
-            message = self._explain_redirect(response)
-        elif is_web_page and status in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
-            message = (
-                f"Got a web page instead of a response from Tuple (HTTP {status}). It probably "
-                f"comes from a proxy or firewall in front of {url}. Check api_url and your network."
-            )
-        else:
-            template = REJECTIONS.get(status, "Tuple rejected the request (HTTP {status}).")
-            quote = _quote_error(self._body)
-            message = template.format(status=status, url=url, quote=quote).strip()
+        message = explain_rejection(response, self._body, self.url_base, self.path)
         return message.replace(self.config["api_token"], "[redacted]")
 
     @override
@@ -264,28 +213,3 @@ class TupleStream(RESTStream[ParseResult]):
     def progress(self) -> Progress:
         """How far this run has come."""
         return Progress(self.rate_limiter, self._tap.logger)
-
-    def _explain_redirect(self, response: requests.Response) -> str:
-        try:
-            host = urlsplit(response.headers.get("Location", "")).hostname
-        except ValueError:
-            host = ""
-        if host is None:
-            target = "the same host"
-        elif QUOTABLE.fullmatch(host):
-            target = host
-        else:
-            target = "another host"
-        return (
-            f"{self.url_base} redirects to {target} (HTTP {response.status_code}). The token isn't "
-            "sent there. If you trust that host, set api_url to it."
-        )
-
-
-def _quote_error(body: bytes) -> str:
-    """Return the API's own words from the body of an error, if they are safe to quote."""
-    try:
-        text = str(json.loads(body)["error"]).rstrip(".")
-    except (ValueError, LookupError, TypeError, RecursionError):
-        text = ""
-    return f"Tuple's message: {text}." if QUOTABLE.fullmatch(text) else ""

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
 import backoff
@@ -77,6 +78,9 @@ PROXY_LOGIN_MESSAGE = (
 MAX_RETRY_AFTER_SECONDS = 300
 """The longest wait that the server may ask for."""
 
+TRANSIENT_STATUSES = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
+"""Statuses below 500 that ask for another attempt (RFC 9110, RFC 8470), in addition to 429."""
+
 
 class RateLimitedError(RetriableAPIError):
     """The team's rate limit is exhausted (status 429)."""
@@ -93,6 +97,25 @@ TRANSIENT_ERRORS = (
 """Failures that may pass: server errors and network errors. `is_final` names the exceptions."""
 
 TIMEOUTS = (requests.Timeout, urllib3.exceptions.TimeoutError)
+
+
+def raise_if_transient(response: requests.Response) -> None:
+    """Raise an error for a status that may be another one at the next attempt.
+
+    Raises:
+        RateLimitedError: If the team's rate limit is exhausted.
+        RetriableAPIError: If the server failed, or sent a status that means nothing for this API.
+    """
+    status = response.status_code
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        msg = "the team's rate limit is exhausted (HTTP 429)"
+        raise RateLimitedError(msg, response)
+
+    is_other_success = status < HTTPStatus.MULTIPLE_CHOICES and status != HTTPStatus.OK
+    is_server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    if is_other_success or is_server_error or status in TRANSIENT_STATUSES:
+        msg = f"Tuple responded with HTTP {status}"
+        raise RetriableAPIError(msg, response)
 
 
 class Retries:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from tap_tuple.api.client import TOKEN_PREFIX
+from tap_tuple.api.rejections import TOKEN_PREFIX
 from tap_tuple.sandbox.company import Company
 from tap_tuple.sandbox.server import Sandbox
 from tap_tuple.singer.command import run

@@ -1,0 +1,86 @@
+"""What to do about a request that the server rejects: one sentence per status."""
+
+from __future__ import annotations
+
+import json
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from tap_tuple.api.retries import PROXY_LOGIN_MESSAGE
+
+if TYPE_CHECKING:
+    import requests
+
+TOKEN_PREFIX = "sk-tuple-"  # noqa: S105 - not a token, but how each one starts
+TOKENS_PAGE = "https://production.tuple.app/team_management/api_tokens"
+
+REJECTIONS: dict[int, str] = {
+    HTTPStatus.UNAUTHORIZED: "Tuple rejected the token (HTTP 401). It may be mistyped or revoked. "
+    f"Team owners and managers can create a new one at {TOKENS_PAGE}.",
+    HTTPStatus.FORBIDDEN: "This token isn't allowed to read the team's calls (HTTP 403). Ask "
+    "Tuple's support for access to the usage API, or set api_token to a token of a team that has "
+    "access.",
+    HTTPStatus.NOT_FOUND: "There is no usage API at {url} (HTTP 404). Check api_url.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "Tuple rejected the time range (HTTP 422). Check start_date "
+    "and end_date. {quote}",
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: PROXY_LOGIN_MESSAGE,
+}
+"""What to do about a rejected request, by its status."""
+
+REDIRECTS = {301, 302, 303, 307, 308}
+
+QUOTABLE = re.compile(r"[\w ,.:;()-]{1,200}", re.ASCII)
+"""Text that is safe to quote from a response: no emails, encoded or not, and no markup."""
+
+
+def explain_rejection(response: requests.Response, body: bytes, url_base: str, path: str) -> str:
+    """Return what happened and what to do, in one line.
+
+    Args:
+        response: The rejected request's response.
+        body: Its body. It is only quoted if it is a plain sentence.
+        url_base: The API's base URL, for the message.
+        path: The path of the endpoint.
+    """
+    status = response.status_code
+    url = f"{url_base}{path}"
+    if status in REDIRECTS:
+        return _explain_redirect(response, url_base)
+
+    is_web_page = body.lstrip().startswith(b"<")
+    if is_web_page and status in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
+        return (
+            f"Got a web page instead of a response from Tuple (HTTP {status}). It probably "
+            f"comes from a proxy or firewall in front of {url}. Check api_url and your network."
+        )
+
+    template = REJECTIONS.get(status, "Tuple rejected the request (HTTP {status}).")
+    return template.format(status=status, url=url, quote=_quote_error(body)).strip()
+
+
+def _explain_redirect(response: requests.Response, url_base: str) -> str:
+    try:
+        host = urlsplit(response.headers.get("Location", "")).hostname
+    except ValueError:
+        host = ""
+    if host is None:
+        target = "the same host"
+    elif QUOTABLE.fullmatch(host):
+        target = host
+    else:
+        target = "another host"
+    return (
+        f"{url_base} redirects to {target} (HTTP {response.status_code}). The token isn't "
+        "sent there. If you trust that host, set api_url to it."
+    )
+
+
+def _quote_error(body: bytes) -> str:
+    """Return the API's own words from the body of an error, if they are safe to quote."""
+    try:
+        text = str(json.loads(body)["error"]).rstrip(".")
+    except (ValueError, LookupError, TypeError, RecursionError):
+        text = ""
+    return f"Tuple's message: {text}." if QUOTABLE.fullmatch(text) else ""
