@@ -113,7 +113,7 @@ def warn_about_new_fields(body: bytes, logger: logging.Logger) -> None:
     # A new field may hold a value that can't be decoded.
     with suppress(*INVALID_JSON):
         calls = msgspec.json.decode(body)
-        new_fields = sorted(set(_find_new_fields(calls)))
+        new_fields = sorted(set(find_new_fields(calls)))
         for field in new_fields[:MAX_REPORTED_FIELDS]:
             logger.warning(
                 "Tuple's API has a new field, %r, which this version of tap-tuple leaves out. "
@@ -190,7 +190,7 @@ _STRUCT_OF_FIELD: dict[str, type[msgspec.Struct]] = {
 }
 
 
-def _find_new_fields(
+def find_new_fields(
     value: Any,  # noqa: ANN401
     struct: type[msgspec.Struct] = Call,
     name: str = "call",
@@ -198,7 +198,7 @@ def _find_new_fields(
     """Yield the names of fields that a struct doesn't have, such as "user.name"."""
     if isinstance(value, list):
         for item in value:
-            yield from _find_new_fields(item, struct, name)
+            yield from find_new_fields(item, struct, name)
     if not isinstance(value, dict):
         return
     for field, inner_value in value.items():
@@ -206,4 +206,4 @@ def _find_new_fields(
             # A key that isn't an identifier may be data, such as an email.
             yield f"{name}.{field:.40}" if field.isidentifier() else f"{name}.<unnamed>"
         elif field in _STRUCT_OF_FIELD:
-            yield from _find_new_fields(inner_value, _STRUCT_OF_FIELD[field], field)
+            yield from find_new_fields(inner_value, _STRUCT_OF_FIELD[field], field)

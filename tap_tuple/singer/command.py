@@ -93,34 +93,43 @@ def reject_any(problems: Iterable[str]) -> None:
         reject(message)
 
 
-def run(plugin: type[PluginBase], token_prefix: str) -> NoReturn:
-    """Run a plugin's command line. Every failure is one line, and no log line is private.
+def run(
+    plugin: type[PluginBase],
+    token_prefix: str,
+    *,
+    command: click.Command | None = None,
+    exit_code_of_failure: int = 1,
+    advice_when_stopped: str = "The next run resumes from the last saved bookmark.",
+) -> NoReturn:
+    """Run a command line. Every failure is one line, and no log line is private.
 
     Args:
         plugin: The tap class.
         token_prefix: How the tokens start that must not appear in the log.
+        command: Run instead of the plugin's own command.
+        exit_code_of_failure: The exit code if the command fails.
+        advice_when_stopped: Added to the log line about a signal.
     """
     redact_logs(private_text(token_prefix))
     _unset_empty_log_settings(plugin.name)
     try:
-        command = plugin.cli
+        # This sets up the log, too.
+        plugin_command = plugin.cli
     except Exception as error:  # noqa: BLE001 - whatever a user's log configuration raises
         kind = type(error).__name__
         sys.exit(f"Can't set up the log ({kind}). Check LOGLEVEL and SINGER_SDK_LOG_CONFIG.")
     stop_on_signals()
     try:
-        exit_code = command.main(standalone_mode=False)
+        exit_code = (command or plugin_command).main(standalone_mode=False)
     except StoppedBySignal as stopped:
-        plugin.logger.warning(
-            "Stopped by %s. The next run resumes from the last saved bookmark.", stopped.name
-        )
+        plugin.logger.warning("%s", f"Stopped by {stopped.name}. {advice_when_stopped}".rstrip())
         raise
     except Exception as error:  # noqa: BLE001 - a traceback quotes values, such as emails
         frames = "".join(traceback.format_tb(error.__traceback__))
         plugin.logger.debug("%s came from:\n%s", type(error).__name__, frames)
         for line in _explain(error, plugin.name).splitlines():
             plugin.logger.error("%s", line)  # noqa: TRY400 - the traceback was logged above
-        sys.exit(1)
+        sys.exit(exit_code_of_failure)
     sys.exit(exit_code)
 
 

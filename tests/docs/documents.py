@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-PAGES = ("settings", "loaders", "privacy", "questions", "running", "troubleshooting")
+PAGES = ("settings", "loaders", "privacy", "questions", "running", "checking", "troubleshooting")
 DOCUMENTS = (
     ROOT / "README.md",
     *(ROOT / "docs" / f"{page}.md" for page in PAGES),

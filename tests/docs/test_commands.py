@@ -269,6 +269,20 @@ class Walk:
         assert '{"type":"RECORD","stream":"call_participations"' in printed
         assert len(self.sandbox.requests) == 1
 
+    def check_check(self, commands: str) -> None:
+        printed = self.newcomer.run(commands)
+
+        assert "holds        since is inclusive\n" in printed
+        assert "differs" not in printed
+
+    def check_compare_months(self, commands: str) -> None:
+        self.newcomer.run(commands)
+
+        with closing(duckdb.connect(self.clone / "team.duckdb")) as database:
+            database.execute("DELETE FROM tuple.calls WHERE id = 100")
+        printed = self.newcomer.run(f"{commands.rstrip()} || true")
+        assert "< 2026-01,10\n---\n> 2026-01,9\n" in printed
+
     def execute(self, statement: str) -> None:
         """Change the database."""
         with psycopg.connect(self.warehouse) as database:

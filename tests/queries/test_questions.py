@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 COLUMNS = {
     "calls_and_people": ["first_call_on", "last_call_on", "calls", "people"],
+    "calls_per_month": ["month", "calls"],
     "first_pairing_of_newcomers": [
         "user_email",
         "first_seen_on",
@@ -95,6 +96,25 @@ def test_every_query_is_tested() -> None:
 def test_without_calls_there_are_columns_and_no_rows(warehouse: Warehouse, query: str) -> None:
     assert warehouse.ask(query) == []
     assert warehouse.columns(query) == COLUMNS[query]
+
+
+class TestCallsPerMonth:
+    query = "calls_per_month"
+
+    def test_calls_are_counted_in_the_month_of_their_end(self, warehouse: Warehouse) -> None:
+        warehouse.load(
+            call("2026-03-31 23:30", 60),
+            call("2026-03-31 23:30", 29),
+            call("2026-01-01 00:00", 0),
+            call("2025-12-31 23:59", 0.5),
+        )
+
+        assert warehouse.ask(self.query) == [
+            ("2025-12", 1),
+            ("2026-01", 1),
+            ("2026-03", 1),
+            ("2026-04", 1),
+        ]
 
 
 class TestCallsAndPeople:

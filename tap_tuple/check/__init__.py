@@ -1,0 +1,1 @@
+"""Checks whether Tuple's API behaves as its documentation says: ``tap-tuple-check``."""

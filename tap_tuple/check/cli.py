@@ -1,0 +1,132 @@
+"""The command line of ``tap-tuple-check``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import click
+from singer_sdk.exceptions import FatalAPIError
+
+from tap_tuple.api.rejections import TOKEN_PREFIX
+from tap_tuple.check import output
+from tap_tuple.check.months import count_calls_per_month
+from tap_tuple.check.outcomes import Verdict
+from tap_tuple.check.probe import Probe
+from tap_tuple.check.responses import Responses
+from tap_tuple.check.statements import check_all
+from tap_tuple.singer.command import run
+from tap_tuple.streams import Calls
+from tap_tuple.sync import time_range_of_run
+from tap_tuple.tap import TapTuple, load_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tap_tuple.check.months import MonthCount
+
+NAME = "tap-tuple-check"
+MAX_REQUESTS = 30
+EXIT_DIFFERS = 1
+EXIT_FAILED = 2
+
+PRINT_MONTHS: dict[str, Callable[[Iterable[MonthCount]], None]] = {
+    "text": output.print_months,
+    "csv": output.print_months_as_csv,
+    "json": output.print_months_as_json,
+}
+
+HELP = """Check whether Tuple's API behaves as its documentation says.
+
+It prints one line per statement of the documentation. The output holds no emails, tokens, ids,
+names or times of calls, so you can paste it into a public issue.
+
+The settings are those of tap-tuple, from TAP_TUPLE_... variables, .env and --config. The exit code
+is 0 if nothing differs, 1 if something does, and 2 if the check couldn't run.
+"""
+
+
+@click.command(NAME, help=HELP)
+@click.option(
+    "--config",
+    "config_files",
+    multiple=True,
+    metavar="FILE",
+    help="A JSON file with settings. May be repeated. 'ENV' stands for the environment, which is "
+    "always read.",
+)
+@click.option(
+    "--months",
+    is_flag=True,
+    help="Print the number of calls per month instead, to compare with your database. One request "
+    "per month, between start_date and end_date.",
+)
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(list(PRINT_MONTHS)),
+    default="text",
+    show_default=True,
+    help="csv is for --months.",
+)
+@click.version_option(TapTuple.plugin_version, prog_name=NAME)
+@click.pass_context
+def check_command(
+    context: click.Context, config_files: tuple[str, ...], *, months: bool, output_format: str
+) -> int:
+    """Check the API, or count calls per month. Return the exit code."""
+    if output_format == "csv" and not months:
+        msg = "--format csv is for --months. Use text or json."
+        raise click.UsageError(msg, context)
+
+    files = [path for path in config_files if path != "ENV"]
+    tap = TapTuple(config=load_config(list(files)), parse_env_config=True)
+    stream = Calls(tap)
+    if months:
+        started_at = datetime.now(UTC)
+        time_range = time_range_of_run(tap.config, bookmarks=(), started_at=started_at)
+        PRINT_MONTHS[output_format](count_calls_per_month(Probe(stream, tap.logger), time_range))
+        return 0
+    return check_statements(Probe(stream, tap.logger, MAX_REQUESTS), output_format)
+
+
+def check_statements(probe: Probe, output_format: str) -> int:
+    """Check all statements, print the results, and return the exit code.
+
+    Raises:
+        FatalAPIError: If the API can't be reached, or rejects the token.
+    """
+    responses = Responses(probe)
+    if not responses.all_calls.is_ok:
+        raise FatalAPIError(probe.explain_rejection(responses.all_calls))
+
+    results = list(check_all(responses))
+    host = describe_host(probe.stream.url_base)
+    if output_format == "json":
+        output.print_results_as_json(results, TapTuple.plugin_version, host)
+    else:
+        today = f"{datetime.now(UTC):%Y-%m-%d}"
+        output.print_results(results, f"{NAME} {TapTuple.plugin_version}, {host}, {today}")
+        output.print_summary(results, probe.requests_sent)
+
+    differs = any(result.outcome.verdict is Verdict.DIFFERS for result in results)
+    return EXIT_DIFFERS if differs else 0
+
+
+def describe_host(url: str) -> str:
+    """Return the API's host if it is Tuple's. Others may be private."""
+    host = urlsplit(url).hostname or ""
+    is_tuple = host == "tuple.app" or host.endswith(".tuple.app")
+    return host if is_tuple else "another host"
+
+
+def main() -> None:
+    """Run ``tap-tuple-check``."""
+    run(
+        TapTuple,
+        TOKEN_PREFIX,
+        command=check_command,
+        exit_code_of_failure=EXIT_FAILED,
+        advice_when_stopped="",
+    )

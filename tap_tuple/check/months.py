@@ -1,0 +1,74 @@
+"""Counts the calls of each month, as the API does."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from singer_sdk.exceptions import FatalAPIError
+
+from tap_tuple.check.responses import ends_of
+from tap_tuple.singer.command import reject
+from tap_tuple.timestamps import TimeRange, format_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tap_tuple.check.probe import Probe, Reply
+
+
+class MonthCount(NamedTuple):
+    """The number of calls that ended in a month (in UTC)."""
+
+    month: str
+    """Such as "2026-03"."""
+    calls: int
+
+
+def count_calls_per_month(probe: Probe, time_range: TimeRange) -> Iterator[MonthCount]:
+    """Ask for the number of calls per month, with one request per month that may have calls.
+
+    Months without calls are left out, as a query of a database does.
+
+    Raises:
+        FatalAPIError: If the API rejects a request.
+        ConfigurationError: If the API doesn't count.
+    """
+    if time_range.is_empty:
+        return
+    first_call = _get_one(probe, time_range)
+    if not first_call.calls:
+        return
+    (first_end, *_) = ends_of(first_call)
+    for month in _months(max(first_end, time_range.since), time_range.until):
+        count = _count(_get_one(probe, month))
+        if count:
+            yield MonthCount(f"{month.since:%Y-%m}", count)
+
+
+def _get_one(probe: Probe, time_range: TimeRange) -> Reply:
+    """Return a response with one call at most, but with the number of all."""
+    reply = probe.get(
+        since=format_timestamp(time_range.since),
+        until=format_timestamp(time_range.until),
+        per_page=1,
+    )
+    if not reply.is_ok:
+        raise FatalAPIError(probe.explain_rejection(reply))
+    return reply
+
+
+def _count(reply: Reply) -> int:
+    if reply.total_count is None:
+        reject("Tuple sends no X-Total-Count, so the calls of a month can't be counted.")
+    return reply.total_count
+
+
+def _months(since: datetime, until: datetime) -> Iterator[TimeRange]:
+    """Split a time range at the beginning of each month."""
+    start = since
+    while start < until:
+        year, month = divmod(start.year * 12 + start.month, 12)
+        next_month = datetime(year, month + 1, 1, tzinfo=UTC)
+        yield TimeRange(start, min(next_month, until))
+        start = next_month

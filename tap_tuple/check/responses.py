@@ -1,0 +1,229 @@
+"""The responses that the statements are checked with. Each request is sent once, when needed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from tap_tuple.api.response import MAX_PER_PAGE
+from tap_tuple.check.fields import FieldReport, is_timestamp, report_fields
+from tap_tuple.timestamps import EPOCH, format_timestamp, parse_timestamp
+
+if TYPE_CHECKING:
+    from tap_tuple.check.probe import Probe, Reply
+
+SMALL_PAGE = 2
+"""Calls per page, so that even a small team has two pages."""
+MAX_DECIMALS = 6
+MALFORMED_TIMESTAMP = "yesterday"
+INVALID_TOKEN = "sk-tuple-invalid"  # noqa: S105 - meant to be rejected
+MARGIN = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A call that the limits of the time range are checked with."""
+
+    call_id: object
+    ended_at: datetime
+    precision: timedelta
+    """The smallest difference that the API's timestamps show."""
+
+    def is_in(self, reply: Reply) -> bool:
+        """Return whether a response has the call."""
+        return any(call.get("id") == self.call_id for call in reply.calls)
+
+
+class Responses:
+    """Responses of the API, and what they say about its calls."""
+
+    def __init__(self, probe: Probe) -> None:
+        """Send nothing yet.
+
+        Args:
+            probe: Sends the requests.
+        """
+        self._probe = probe
+        self._until = format_timestamp(datetime.now(UTC))
+
+    def _get(self, *, token: str | None = "", **params: object) -> Reply:
+        """Send a request for all calls, apart from `params`. None leaves out a parameter."""
+        all_calls = {"since": format_timestamp(EPOCH), "until": self._until}
+        wanted = {name: value for name, value in (all_calls | params).items() if value is not None}
+        return self._probe.get(token=token, **wanted)
+
+    # All calls
+
+    @cached_property
+    def all_calls(self) -> Reply:
+        """The first page of all calls, as large as a page can be."""
+        return self._get(per_page=MAX_PER_PAGE)
+
+    @cached_property
+    def all_calls_again(self) -> Reply:
+        """The same request, sent last."""
+        return self._get(per_page=MAX_PER_PAGE)
+
+    @cached_property
+    def second_large_page(self) -> Reply:
+        """The page after `all_calls`. It shows whether there are more calls."""
+        return self._get(per_page=MAX_PER_PAGE, page=2)
+
+    @cached_property
+    def last_page(self) -> Reply | None:
+        """The last page of all calls. None if the count that it takes is missing."""
+        return self._numbered_page(self._last_page_number)
+
+    @cached_property
+    def page_past_the_end(self) -> Reply | None:
+        """The page after the last one. None if the count that it takes is missing."""
+        if not self.has_more:
+            return self.second_large_page
+        return self._numbered_page(self._last_page_number and self._last_page_number + 1)
+
+    def _numbered_page(self, number: int | None) -> Reply | None:
+        return self._get(per_page=MAX_PER_PAGE, page=number) if number else None
+
+    @cached_property
+    def has_more(self) -> bool:
+        """Whether there are more calls than fit on a page, going by the next page."""
+        known_ids = {call.get("id") for call in self.all_calls.calls}
+        return any(call.get("id") not in known_ids for call in self.second_large_page.calls)
+
+    @property
+    def _last_page_number(self) -> int | None:
+        total, page_size = self.all_calls.total_count, len(self.all_calls.calls)
+        return -(-total // page_size) if total and page_size else None
+
+    @property
+    def calls_before_last_page(self) -> int:
+        """The number of calls on the pages before the last one, if each of them is full."""
+        return ((self._last_page_number or 1) - 1) * len(self.all_calls.calls)
+
+    # Small pages
+
+    @cached_property
+    def default_page(self) -> Reply:
+        """A page without a page size."""
+        return self._get()
+
+    @cached_property
+    def first_small_page(self) -> Reply:
+        """The first page of two calls."""
+        return self._get(per_page=SMALL_PAGE, page=1)
+
+    @cached_property
+    def second_small_page(self) -> Reply:
+        """The second page of two calls."""
+        return self._get(per_page=SMALL_PAGE, page=2)
+
+    @cached_property
+    def oversized_page(self) -> Reply:
+        """A page that is larger than documented."""
+        return self._get(per_page=MAX_PER_PAGE + 1)
+
+    # Requests that must be rejected
+
+    @cached_property
+    def without_token(self) -> Reply:
+        """A request without an Authorization header."""
+        return self._get(token=None, per_page=1)
+
+    @cached_property
+    def with_invalid_token(self) -> Reply:
+        """A request with a token that doesn't exist."""
+        return self._get(token=INVALID_TOKEN, per_page=1)
+
+    @cached_property
+    def with_malformed_since(self) -> Reply:
+        """A request whose `since` isn't a timestamp."""
+        return self._get(since=MALFORMED_TIMESTAMP, per_page=1)
+
+    @cached_property
+    def with_malformed_until(self) -> Reply:
+        """A request whose `until` isn't a timestamp."""
+        return self._get(until=MALFORMED_TIMESTAMP, per_page=1)
+
+    @cached_property
+    def without_since(self) -> Reply:
+        """A request without the required parameter."""
+        return self._get(since=None, per_page=1)
+
+    # The time range
+
+    @cached_property
+    def without_until(self) -> Reply:
+        """A request up to now."""
+        return self._get(until=None, per_page=MAX_PER_PAGE)
+
+    @cached_property
+    def empty_range(self) -> Reply:
+        """A request for a day before there was any call."""
+        return self._get(until=format_timestamp(EPOCH + timedelta(days=1)))
+
+    @cached_property
+    def sample(self) -> Sample | None:
+        """A call whose end shows as many decimals as possible. None without calls."""
+        calls = [call for call in self.all_calls.calls if is_timestamp(call.get("ended_at"))]
+        if not calls:
+            return None
+        call = max(calls, key=lambda call: len(_decimals(call["ended_at"]).rstrip("0")))
+        precision = timedelta(seconds=1) / 10 ** min(self.decimals, MAX_DECIMALS)
+        return Sample(call.get("id"), parse_timestamp(call["ended_at"]), precision)
+
+    def calls_since(self, start: datetime) -> Reply:
+        """The calls of the next minute or so."""
+        end = start + MARGIN
+        return self._get(since=format_timestamp(start), until=format_timestamp(end), per_page=1000)
+
+    def calls_until(self, end: datetime) -> Reply:
+        """The calls of the minute before."""
+        start = end - MARGIN
+        return self._get(since=format_timestamp(start), until=format_timestamp(end), per_page=1000)
+
+    # What the calls look like
+
+    @cached_property
+    def fields(self) -> FieldReport:
+        """The fields of all calls of the first page."""
+        return report_fields(self.all_calls.calls)
+
+    @property
+    def ends(self) -> list[datetime]:
+        """When the calls of the first page ended, in the API's order."""
+        return ends_of(self.all_calls)
+
+    @cached_property
+    def decimals(self) -> int:
+        """The largest number of decimals in `ended_at`."""
+        texts = [str(call.get("ended_at")) for call in self.all_calls.calls]
+        return max((len(_decimals(text)) for text in texts), default=0)
+
+    @cached_property
+    def have_changed(self) -> bool:
+        """Whether calls were added or deleted during the check."""
+        before, after = self.all_calls, self.all_calls_again
+        same_calls = _ids_before_last_instant(before) == _ids_before_last_instant(after)
+        return before.total_count != after.total_count or not same_calls
+
+
+def ends_of(reply: Reply) -> list[datetime]:
+    """Return when the calls of a response ended, in the API's order."""
+    texts: list[Any] = [call.get("ended_at") for call in reply.calls]
+    return [parse_timestamp(text) for text in texts if is_timestamp(text)]
+
+
+def _ids_before_last_instant(reply: Reply) -> set[str]:
+    """Return the ids of calls, apart from those that may change places with the next page."""
+    if not reply.calls:
+        return set()
+    last_end = reply.calls[-1].get("ended_at")
+    return {str(call.get("id")) for call in reply.calls if call.get("ended_at") != last_end}
+
+
+def _decimals(timestamp: str) -> str:
+    found = re.search(r"\.(\d+)", timestamp)
+    return found[1] if found else ""

@@ -1,0 +1,466 @@
+"""The statements of the API's documentation, each with its check, in the order of the output."""
+
+from __future__ import annotations
+
+from collections import Counter
+from http import HTTPStatus
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+from singer_sdk.exceptions import FatalAPIError
+
+from tap_tuple.api.response import MAX_PER_PAGE
+from tap_tuple.check.fields import name_fields
+from tap_tuple.check.outcomes import (
+    HOLDS,
+    NO_CALLS,
+    TOO_FEW_CALLS,
+    Outcome,
+    Verdict,
+    differs,
+    holds_if,
+    not_checked,
+    observed,
+)
+from tap_tuple.check.probe import OutOfRequestsError
+from tap_tuple.check.responses import SMALL_PAGE, ends_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from tap_tuple.check.probe import Reply
+    from tap_tuple.check.responses import Responses, Sample
+
+    Check = Callable[[Responses], Outcome]
+
+DEFAULT_PER_PAGE = 100
+"""As documented."""
+
+RATE_LIMIT_HEADERS = {
+    "ratelimit",
+    "ratelimit-limit",
+    "ratelimit-policy",
+    "ratelimit-remaining",
+    "ratelimit-reset",
+    "retry-after",
+    "x-rate-limit-limit",
+    "x-rate-limit-remaining",
+    "x-rate-limit-reset",
+    "x-ratelimit-limit",
+    "x-ratelimit-remaining",
+    "x-ratelimit-reset",
+}
+"""Names in use. Only these are printed, because another one may hold data."""
+
+ENCODINGS = {"br", "deflate", "gzip", "zstd"}
+
+CHANGED = not_checked("calls were added or deleted during the check. Run it again")
+
+
+class Statement(NamedTuple):
+    """A sentence about the API, and its check."""
+
+    area: str
+    text: str
+    check: Check
+    compares_responses: bool
+    """Whether the check takes the calls to stay the same from one request to the next."""
+
+
+class Result(NamedTuple):
+    """A statement and its outcome."""
+
+    statement: Statement
+    outcome: Outcome
+
+
+STATEMENTS: list[Statement] = []
+
+
+def check_all(responses: Responses) -> Iterator[Result]:
+    """Check all statements, in order."""
+    for statement in STATEMENTS:
+        yield Result(statement, _check(statement, responses))
+
+
+def _check(statement: Statement, responses: Responses) -> Outcome:
+    try:
+        outcome = statement.check(responses)
+        is_unexpected = outcome.verdict is Verdict.DIFFERS
+        if is_unexpected and statement.compares_responses and responses.have_changed:
+            return CHANGED
+    except OutOfRequestsError:
+        return not_checked("too many requests had to be repeated")
+    except FatalAPIError:
+        return not_checked("there was no response")
+    return outcome
+
+
+def statement(
+    area: str, text: str, *, compares_responses: bool = False
+) -> Callable[[Check], Check]:
+    """Add a statement to `STATEMENTS`. The decorated function checks it."""
+
+    def add(check: Check) -> Check:
+        STATEMENTS.append(Statement(area, text, check, compares_responses))
+        return check
+
+    return add
+
+
+# Access
+
+
+@statement("Access", "The token is accepted")
+def token_is_accepted(responses: Responses) -> Outcome:
+    return _has_status(responses.all_calls, HTTPStatus.OK)
+
+
+@statement("Access", "Without a token, the status is 401")
+def missing_token_is_rejected(responses: Responses) -> Outcome:
+    return _has_status(responses.without_token, HTTPStatus.UNAUTHORIZED)
+
+
+@statement("Access", "With an invalid token, the status is 401")
+def invalid_token_is_rejected(responses: Responses) -> Outcome:
+    return _has_status(responses.with_invalid_token, HTTPStatus.UNAUTHORIZED)
+
+
+# Calls
+
+
+@statement("Calls", "The body is an array of calls")
+def body_is_an_array(responses: Responses) -> Outcome:
+    return holds_if(responses.all_calls.is_list_of_calls, "it is something else")
+
+
+@statement("Calls", "Calls have all documented fields")
+def fields_are_present(responses: Responses) -> Outcome:
+    if not responses.all_calls.calls:
+        return NO_CALLS
+    missing = responses.fields.missing
+    return holds_if(not missing, f"missing are {name_fields(missing)}")
+
+
+@statement("Calls", "Fields have the documented types")
+def fields_have_documented_types(responses: Responses) -> Outcome:
+    if not responses.all_calls.calls:
+        return NO_CALLS
+    mistyped = responses.fields.mistyped
+    return holds_if(not mistyped, f"other types have {name_fields(mistyped)}")
+
+
+@statement("Calls", "There are no other fields")
+def no_new_fields(responses: Responses) -> Outcome:
+    if not responses.all_calls.calls:
+        return NO_CALLS
+    new = responses.fields.new
+    return holds_if(not new, f"new are {name_fields(new)}")
+
+
+@statement("Calls", "Fields that are null")
+def null_fields(responses: Responses) -> Outcome:
+    if not responses.all_calls.calls:
+        return NO_CALLS
+    return observed(name_fields(responses.fields.null) or "none")
+
+
+@statement("Calls", "Decimals of ended_at")
+def decimals_of_timestamps(responses: Responses) -> Outcome:
+    return observed(str(responses.decimals)) if responses.ends else NO_CALLS
+
+
+# Order
+
+
+@statement("Order", "Calls are sorted by ended_at, ascending")
+def calls_are_sorted(responses: Responses) -> Outcome:
+    ends = responses.ends
+    if len(ends) < SMALL_PAGE:
+        return TOO_FEW_CALLS
+    return holds_if(ends == sorted(ends), "they aren't")
+
+
+@statement("Order", "Several calls end at the same time")
+def calls_share_an_end(responses: Responses) -> Outcome:
+    if not responses.ends:
+        return NO_CALLS
+    return observed("yes" if _has_ties(responses.ends) else "no")
+
+
+@statement("Order", "Calls that end at the same time keep their order")
+def order_of_ties_is_stable(responses: Responses) -> Outcome:
+    if not _has_ties(responses.ends):
+        return not_checked("no calls end at the same time")
+    if responses.have_changed:
+        return CHANGED
+    before, after = (
+        [call.get("id") for call in reply.calls]
+        for reply in (responses.all_calls, responses.all_calls_again)
+    )
+    return observed("yes" if before == after else "no")
+
+
+# Time range
+
+
+@statement("Time range", "With a malformed since, the status is 422")
+def malformed_since_is_rejected(responses: Responses) -> Outcome:
+    return _has_status(responses.with_malformed_since, HTTPStatus.UNPROCESSABLE_ENTITY)
+
+
+@statement("Time range", "With a malformed until, the status is 422")
+def malformed_until_is_rejected(responses: Responses) -> Outcome:
+    return _has_status(responses.with_malformed_until, HTTPStatus.UNPROCESSABLE_ENTITY)
+
+
+@statement("Time range", "since is required")
+def since_is_required(responses: Responses) -> Outcome:
+    status = responses.without_since.status
+    is_rejected = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+    return holds_if(is_rejected, f"without it, the status is {status}")
+
+
+@statement("Time range", "until defaults to now", compares_responses=True)
+def until_is_optional(responses: Responses) -> Outcome:
+    reply = responses.without_until
+    if not reply.is_ok:
+        return differs(f"without it, the status is {reply.status}")
+    has_fewer_calls = len(reply.calls) < len(responses.all_calls.calls)
+    return holds_if(not has_fewer_calls, "without it, calls are missing")
+
+
+@statement("Time range", "since is inclusive", compares_responses=True)
+def since_is_inclusive(responses: Responses) -> Outcome:
+    sample = responses.sample
+    if not sample:
+        return NO_CALLS
+    at_its_end = responses.calls_since(sample.ended_at)
+    return _expect(sample, at_its_end, is_in=True)
+
+
+@statement("Time range", "since is as precise as ended_at", compares_responses=True)
+def since_is_precise(responses: Responses) -> Outcome:
+    sample = responses.sample
+    if not sample:
+        return NO_CALLS
+    just_after = responses.calls_since(sample.ended_at + sample.precision)
+    return _expect(sample, just_after, is_in=False)
+
+
+@statement("Time range", "until is exclusive", compares_responses=True)
+def until_is_exclusive(responses: Responses) -> Outcome:
+    sample = responses.sample
+    if not sample:
+        return NO_CALLS
+    at_its_end = responses.calls_until(sample.ended_at)
+    return _expect(sample, at_its_end, is_in=False)
+
+
+@statement("Time range", "until is as precise as ended_at", compares_responses=True)
+def until_is_precise(responses: Responses) -> Outcome:
+    sample = responses.sample
+    if not sample:
+        return NO_CALLS
+    just_after = responses.calls_until(sample.ended_at + sample.precision)
+    return _expect(sample, just_after, is_in=True)
+
+
+@statement("Time range", "A range without calls gives an empty array")
+def empty_range_is_an_empty_array(responses: Responses) -> Outcome:
+    reply = responses.empty_range
+    if not reply.is_ok:
+        return differs(f"the status is {reply.status}")
+    return holds_if(reply.json == [], "it gives something else")
+
+
+# Pages
+
+
+@statement("Pages", "per_page is honored: 2", compares_responses=True)
+def small_pages_are_honored(responses: Responses) -> Outcome:
+    if len(responses.all_calls.calls) <= SMALL_PAGE:
+        return TOO_FEW_CALLS
+    return _has_size(responses.first_small_page, SMALL_PAGE)
+
+
+@statement("Pages", "per_page is honored: 1000", compares_responses=True)
+def large_pages_are_honored(responses: Responses) -> Outcome:
+    size = len(responses.all_calls.calls)
+    if not size:
+        return NO_CALLS
+    is_full = size == MAX_PER_PAGE
+    return holds_if(is_full or not responses.has_more, "a page has fewer, although there are more")
+
+
+@statement("Pages", "per_page defaults to 100", compares_responses=True)
+def default_page_size(responses: Responses) -> Outcome:
+    if len(responses.all_calls.calls) <= DEFAULT_PER_PAGE:
+        return TOO_FEW_CALLS
+    return _has_size(responses.default_page, DEFAULT_PER_PAGE)
+
+
+@statement("Pages", "per_page over 1000")
+def oversized_pages(responses: Responses) -> Outcome:
+    reply = responses.oversized_page
+    if not reply.is_ok:
+        return observed(f"rejected with status {reply.status}")
+    size = len(reply.calls)
+    if size > MAX_PER_PAGE:
+        return observed("honored")
+    return observed("clamped" if responses.has_more else "accepted")
+
+
+@statement("Pages", "Page 2 continues page 1", compares_responses=True)
+def pages_continue(responses: Responses) -> Outcome:
+    first, second = responses.first_small_page, responses.second_small_page
+    page_size = len(first.calls)
+    if not page_size or len(responses.all_calls.calls) <= page_size:
+        return TOO_FEW_CALLS
+    first_ids = {str(call.get("id")) for call in first.calls}
+    if any(str(call.get("id")) in first_ids for call in second.calls):
+        return differs("page 2 repeats a call of page 1")
+    ends = ends_of(second)
+    expected_ends = responses.ends[page_size : page_size + len(ends)]
+    return holds_if(bool(ends) and ends == expected_ends, "page 2 has other calls")
+
+
+@statement("Pages", "A page past the end is empty", compares_responses=True)
+def page_past_the_end_is_empty(responses: Responses) -> Outcome:
+    reply = responses.page_past_the_end
+    if reply is None:
+        return not_checked("X-Total-Count is missing")
+    if not reply.is_ok:
+        return differs(f"the status is {reply.status}")
+    return holds_if(reply.json == [], "it isn't")
+
+
+# Headers
+
+
+@statement("Headers", "X-Total-Count is the number of calls", compares_responses=True)
+def total_count_is_right(responses: Responses) -> Outcome:
+    total = responses.all_calls.total_count
+    if not responses.all_calls.is_list_of_calls:
+        return NO_CALLS
+    if total is None:
+        return differs("it is missing, or isn't a number")
+    if not responses.has_more:
+        size = len(responses.all_calls.calls)
+        return holds_if(total == size, "it is " + ("higher" if total > size else "lower"))
+    last_page = responses.last_page
+    size = len(last_page.calls) if last_page else 0
+    is_right = total == responses.calls_before_last_page + size
+    return holds_if(is_right, "the last page doesn't agree with it")
+
+
+@statement("Headers", "Link has next exactly when there is more", compares_responses=True)
+def link_has_next(responses: Responses) -> Outcome:
+    if not responses.all_calls.is_list_of_calls:
+        return NO_CALLS
+    for reply, has_more in _pages_with_links(responses):
+        if has_more and "next" not in reply.links:
+            return differs("there is more, but no next")
+        if not has_more and "next" in reply.links:
+            return differs("there is no more, but a next")
+    return HOLDS
+
+
+@statement("Headers", "Link has prev on page 2, and not on page 1", compares_responses=True)
+def link_has_prev(responses: Responses) -> Outcome:
+    if len(responses.all_calls.calls) <= SMALL_PAGE:
+        return TOO_FEW_CALLS
+    if "prev" not in responses.second_small_page.links:
+        return differs("page 2 has no prev")
+    return holds_if("prev" not in responses.first_small_page.links, "page 1 has prev")
+
+
+@statement("Headers", "Form of the links")
+def form_of_links(responses: Responses) -> Outcome:
+    link = responses.first_small_page.response.links.get("next", {}).get("url")
+    if not link:
+        return not_checked("there is no link")
+    try:
+        target = urlsplit(link)
+    except ValueError:
+        return observed("not a URL")
+    if not target.netloc:
+        return observed("relative")
+    asked = urlsplit(str(responses.first_small_page.response.request.url))
+    scheme = target.scheme if target.scheme in {"http", "https"} else "another scheme"
+    host = "the same host" if target.netloc == asked.netloc else "another host"
+    return observed(f"{scheme}, {host}")
+
+
+@statement("Headers", "Rate limit")
+def rate_limit_headers(responses: Responses) -> Outcome:
+    sent = {name.lower() for name in responses.all_calls.response.headers}
+    return observed(", ".join(sorted(sent & RATE_LIMIT_HEADERS)) or "no headers")
+
+
+@statement("Headers", "Compression")
+def compression(responses: Responses) -> Outcome:
+    encoding = responses.all_calls.response.headers.get("Content-Encoding", "").lower()
+    if not encoding:
+        return observed("none")
+    return observed(encoding if encoding in ENCODINGS else "an unknown one")
+
+
+# Size and speed
+
+
+@statement("Size and speed", "Number of calls")
+def number_of_calls(responses: Responses) -> Outcome:
+    count = len(responses.all_calls.calls)
+    if responses.has_more:
+        count = max(count, responses.all_calls.total_count or 0)
+    return observed(order_of_magnitude(count))
+
+
+@statement("Size and speed", "Time for a page of 1000")
+def time_for_a_page(responses: Responses) -> Outcome:
+    if len(responses.all_calls.calls) < MAX_PER_PAGE:
+        return TOO_FEW_CALLS
+    return observed(f"{responses.all_calls.seconds:.1f} seconds")
+
+
+def order_of_magnitude(count: int) -> str:
+    """Return the powers of ten around a number, for example "1,000 to 9,999"."""
+    if not count:
+        return "none"
+    lower = 10 ** (len(str(count)) - 1)
+    return f"{lower:,} to {lower * 10 - 1:,}"
+
+
+def _pages_with_links(responses: Responses) -> Iterator[tuple[Reply, bool]]:
+    """Yield pages, and whether there are more calls after each."""
+    yield responses.all_calls, responses.has_more
+    known_calls = len(responses.all_calls.calls)
+    calls_read = len(responses.first_small_page.calls)
+    yield responses.first_small_page, known_calls > calls_read
+    if known_calls > calls_read:
+        calls_read += len(responses.second_small_page.calls)
+        yield responses.second_small_page, known_calls > calls_read or responses.has_more
+
+
+def _has_status(reply: Reply, status: HTTPStatus) -> Outcome:
+    return holds_if(reply.status == status, f"it is {reply.status}")
+
+
+def _has_size(page: Reply, size: int) -> Outcome:
+    """Compare the size of a page, without saying what it is: it may be the number of all calls."""
+    comparison = "more" if len(page.calls) > size else "fewer"
+    return holds_if(len(page.calls) == size, f"a page has {comparison}")
+
+
+def _has_ties(ends: list[datetime]) -> bool:
+    return any(count > 1 for count in Counter(ends).values())
+
+
+def _expect(sample: Sample, reply: Reply, *, is_in: bool) -> Outcome:
+    if not reply.is_ok:
+        return differs(f"the status is {reply.status}")
+    if is_in:
+        return holds_if(sample.is_in(reply), "a call that belongs to the range is missing")
+    return holds_if(not sample.is_in(reply), "a call from outside the range is there")

@@ -1,0 +1,23 @@
+"""The check against Tuple itself. It needs a token, and network access."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.check.command import run_check
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TOKEN = os.environ.get("TAP_TUPLE_API_TOKEN", "")
+
+
+@pytest.mark.live
+@pytest.mark.skipif(not TOKEN, reason="Set TAP_TUPLE_API_TOKEN to check Tuple's API itself.")
+def test_the_api_behaves_as_documented(tmp_path: Path) -> None:
+    done = run_check(folder=tmp_path, TAP_TUPLE_API_TOKEN=TOKEN)
+
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,112 @@
+"""The output of ``tap-tuple-check`` can be pasted into a public issue."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tap_tuple.sandbox import CallLog, Sandbox
+from tests.check.command import run_check
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tap_tuple.sandbox.company import Call
+    from tap_tuple.sandbox.server import Answer
+
+TOKEN = "sk-tuple-canary0token"  # noqa: S105 - opens nothing
+CALLS = 1357
+CANARIES = (
+    "canary",  # in emails, names, hosts, the token, headers and error messages
+    "918273",  # in ids
+    "2019-03",  # in timestamps
+    "03-14T",
+    str(CALLS),
+    f"{CALLS:,}",
+)
+
+
+def canary_calls() -> list[Call]:
+    """Return calls whose every value can be recognized."""
+    calls = []
+    for number in range(CALLS):
+        end = f"2019-03-14T{number // 60:02}:{number % 60:02}:15.926Z"
+        participation = {
+            "id": int(f"918273{number}"),
+            "joined_at": end,
+            "left_at": end,
+            "user": {"email": "canary@canary.example", "name": "Canary Bird"},
+            "canary@canary.example": 1,
+        }
+        calls.append(
+            {
+                "id": int(f"9182730{number}"),
+                "started_at": end,
+                "ended_at": end,
+                "duration_seconds": 918273,
+                "call_participations": [participation],
+                "topic": "canary",
+            }
+        )
+    return calls
+
+
+def with_canaries(answer: Answer) -> Answer:
+    """Put canaries into the headers and into the bodies of errors."""
+    headers = {
+        "X-Canary": "canary",
+        "X-RateLimit-Canary": "canary",
+        "X-RateLimit-Remaining": "canary",
+        "Content-Encoding": "canary",
+        "Link": '<https://canary.example/canary?page=2>; rel="next"; title="canary"',
+        "Server": "canary",
+    }
+    body = answer.body
+    if answer.status != 200:
+        body = json.dumps({"error": f"canary {TOKEN} canary@canary.example"}).encode()
+    return replace(answer, body=body, headers=answer.headers | headers)
+
+
+@pytest.mark.parametrize("output_format", ["text", "json"])
+def test_output_holds_no_private_data(tmp_path: Path, output_format: str) -> None:
+    with Sandbox(CallLog(canary_calls()), every_answer=with_canaries) as sandbox:
+        sandbox.token = TOKEN
+
+        done = run_check(
+            "--format",
+            output_format,
+            folder=tmp_path,
+            sandbox=sandbox,
+            TAP_TUPLE_REQUESTS_PER_MINUTE="1000",
+            TAP_TUPLE_LOGLEVEL="DEBUG",
+        )
+
+    assert done.returncode == 1
+    assert "call.topic" in done.stdout
+    output = done.stdout + done.stderr
+    assert [canary for canary in CANARIES if canary in output] == []
+    assert "127.0.0.1" not in done.stdout
+
+
+@pytest.mark.parametrize("calls", [0, 1, 7, 50])
+def test_output_does_not_say_how_many_calls_there_are(tmp_path: Path, calls: int) -> None:
+    """Only their order of magnitude, which is the same for 7 calls and for one."""
+    few = canary_calls()[:calls]
+    with Sandbox(CallLog(few), every_answer=with_canaries) as sandbox:
+        done = run_check(folder=tmp_path, sandbox=sandbox)
+
+    assert done.returncode in {0, 1}
+    assert f" {calls} call" not in done.stdout
+
+
+def test_rejected_token_quotes_nothing_private(tmp_path: Path) -> None:
+    with Sandbox(CallLog(), every_answer=with_canaries) as sandbox:
+        done = run_check(
+            folder=tmp_path, sandbox=sandbox, TAP_TUPLE_API_TOKEN=TOKEN, TAP_TUPLE_LOGLEVEL="DEBUG"
+        )
+
+    assert done.returncode == 2
+    assert "canary" not in done.stdout + done.stderr

@@ -1,0 +1,229 @@
+"""Every statement holds for the sandbox, and differs for a server that contradicts it."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from random import Random
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import pytest
+
+from tap_tuple.check.outcomes import Verdict
+from tap_tuple.check.probe import Probe
+from tap_tuple.check.responses import Responses
+from tap_tuple.check.statements import STATEMENTS, check_all, order_of_magnitude
+from tap_tuple.sandbox import CallLog, Sandbox, faults
+from tap_tuple.streams import Calls
+from tap_tuple.tap import TapTuple
+from tests.check.deviations import DEVIATIONS, DeviatingSandbox
+from tests.conftest import FIRST_END, config_for, make_call, make_calls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tap_tuple.check.outcomes import Outcome
+    from tap_tuple.sandbox.company import Call
+    from tests.check.deviations import Deviation
+
+    Outcomes = dict[str, Outcome]
+
+TIE_ORDER = "Calls that end at the same time keep their order"
+CONTRADICTIONS = [
+    pytest.param(statement, deviation, id=f"{statement}: {name}")
+    for statement, deviations in DEVIATIONS.items()
+    for name, deviation in deviations.items()
+]
+
+
+def probe_of(sandbox: Sandbox, max_requests: int | None = 30) -> Probe:
+    tap = TapTuple(config=config_for(sandbox, requests_per_minute=10_000))
+    return Probe(Calls(tap), tap.logger, max_requests)
+
+
+def check(sandbox: Sandbox) -> Outcomes:
+    """Check all statements."""
+    results = check_all(Responses(probe_of(sandbox)))
+    return {result.statement.text: result.outcome for result in results}
+
+
+def statements_with(verdict: Verdict, outcomes: Outcomes) -> set[str]:
+    return {text for text, outcome in outcomes.items() if outcome.verdict is verdict}
+
+
+def odd_calls(count: int) -> list[Call]:
+    """Return calls whose ends have milliseconds that aren't zero."""
+    return [
+        make_call(number, ended_at=FIRST_END + timedelta(minutes=number, milliseconds=564))
+        for number in range(1, count + 1)
+    ]
+
+
+@pytest.mark.parametrize("count", [250, 2345])
+def test_everything_holds_for_the_sandbox(serve: Callable[..., Sandbox], count: int) -> None:
+    sandbox = serve(make_calls(count))
+
+    outcomes = check(sandbox)
+
+    assert statements_with(Verdict.DIFFERS, outcomes) == set()
+    assert statements_with(Verdict.NOT_CHECKED, outcomes) <= {TIE_ORDER, "Time for a page of 1000"}
+    assert len(sandbox.requests) <= 20
+
+
+@pytest.mark.parametrize("calls", [make_calls, odd_calls], ids=["whole seconds", "milliseconds"])
+@pytest.mark.parametrize(("statement", "deviation"), CONTRADICTIONS)
+def test_only_the_contradicted_statement_differs(
+    statement: str, deviation: Deviation, calls: Callable[[int], list[Call]]
+) -> None:
+    with DeviatingSandbox(CallLog(calls(250)), deviation) as sandbox:
+        outcomes = check(sandbox)
+
+    assert statements_with(Verdict.DIFFERS, outcomes) == {statement}
+    assert outcomes[statement].detail
+
+
+def test_every_statement_that_can_differ_has_a_deviating_server(
+    serve: Callable[..., Sandbox],
+) -> None:
+    outcomes = check(serve(make_calls(1001)))
+
+    # A rejected token ends the check.
+    can_differ = statements_with(Verdict.HOLDS, outcomes) - {"The token is accepted"}
+    assert can_differ == set(DEVIATIONS)
+
+
+def test_statements_have_different_texts() -> None:
+    assert len({statement.text for statement in STATEMENTS}) == len(STATEMENTS)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 100, 101, 999, 1000, 1001])
+def test_small_teams_cause_no_false_alarm(serve: Callable[..., Sandbox], count: int) -> None:
+    outcomes = check(serve(make_calls(count)))
+
+    assert statements_with(Verdict.DIFFERS, outcomes) == set()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_calls_with_the_same_end_cause_no_false_alarm(
+    serve: Callable[..., Sandbox], seed: int
+) -> None:
+    ends = [FIRST_END + timedelta(minutes=(number + seed) // 4) for number in range(1500)]
+    calls = [make_call(number, ended_at=end) for number, end in enumerate(ends, start=1)]
+
+    outcomes = check(serve(calls))
+
+    assert statements_with(Verdict.DIFFERS, outcomes) == set()
+    assert outcomes["Several calls end at the same time"].detail == "yes"
+    assert outcomes[TIE_ORDER].detail == "yes"
+
+
+def test_changing_order_of_calls_with_the_same_end_is_observed(
+    serve: Callable[..., Sandbox],
+) -> None:
+    early = make_calls(10)
+    ties = [make_call(number, ended_at=FIRST_END + timedelta(days=1)) for number in range(20, 40)]
+    log = CallLog([*early, *ties, make_call(99, ended_at=FIRST_END + timedelta(days=2))])
+    log.shuffle_ties = Random(1)  # noqa: S311 - a random order
+
+    assert check(serve(log))[TIE_ORDER].detail == "no"
+
+
+def test_deleted_call_during_the_check_is_no_difference(serve: Callable[..., Sandbox]) -> None:
+    log = CallLog(make_calls(250))
+
+    def delete_first_call(request_number: int) -> None:
+        if request_number == 2:
+            log.delete(1)
+
+    outcomes = check(serve(log, on_request=delete_first_call))
+
+    assert statements_with(Verdict.DIFFERS, outcomes) == set()
+    assert "Run it again" in outcomes["Page 2 continues page 1"].detail
+
+
+def test_server_error_is_reported_as_a_status(serve: Callable[..., Sandbox]) -> None:
+    failing = faults.status(500)
+    sandbox = serve(make_calls(3))
+    sandbox.faults.extend([None, failing, failing])
+
+    with patch.object(time, "sleep"):
+        outcomes = check(sandbox)
+
+    assert outcomes["Without a token, the status is 401"].detail == "it is 500"
+    assert len(statements_with(Verdict.DIFFERS, outcomes)) == 1
+
+
+def test_requests_are_limited(serve: Callable[..., Sandbox]) -> None:
+    sandbox = serve(make_calls(250))
+    sandbox.faults.extend([None] + [faults.status(503)] * 60)
+
+    with patch.object(time, "sleep"):
+        outcomes = check(sandbox)
+
+    assert len(sandbox.requests) == 30
+    assert "too many requests" in outcomes["Page 2 continues page 1"].detail
+
+
+def test_lost_connection_is_not_a_difference(serve: Callable[..., Sandbox]) -> None:
+    sandbox = serve(make_calls(250))
+    sandbox.faults.extend([None, faults.reset, faults.reset])
+
+    with patch.object(time, "sleep"):
+        outcomes = check(sandbox)
+
+    assert statements_with(Verdict.DIFFERS, outcomes) == set()
+    assert outcomes["Without a token, the status is 401"].detail == "there was no response"
+
+
+def test_exhausted_rate_limit_is_waited_for(serve: Callable[..., Sandbox]) -> None:
+    sandbox = serve(make_calls(250))
+    sandbox.faults.extend([None, faults.rate_limited("30")])
+
+    with patch.object(time, "sleep") as sleep:
+        outcomes = check(sandbox)
+
+    assert statements_with(Verdict.DIFFERS, outcomes) == set()
+    assert [call.args for call in sleep.call_args_list] == [(30,)]
+
+
+@pytest.mark.parametrize(
+    ("headers", "shown"),
+    [
+        ({}, "no headers"),
+        (
+            {"X_RateLimit_Remaining": "59", "X_Ratelimit_Limit": "60"},
+            "x-ratelimit-limit, x-ratelimit-remaining",
+        ),
+        ({"X_RateLimit_Alice": "1"}, "no headers"),
+    ],
+    ids=["none", "known", "unknown"],
+)
+def test_rate_limit_headers_are_named(
+    serve: Callable[..., Sandbox], headers: dict[str, Any], shown: str
+) -> None:
+    sandbox = serve(make_calls(3), every_answer=faults.with_headers(**headers))
+
+    assert check(sandbox)["Rate limit"].detail == shown
+
+
+@pytest.mark.parametrize(
+    ("link", "shown"),
+    [
+        ('</api?page=2>; rel="next"', "relative"),
+        ('<https://canary.example/api?page=2>; rel="next"', "https, another host"),
+        ('<ftp://canary.example/api?page=2>; rel="next"', "another scheme, another host"),
+        ('<http://[/api>; rel="next"', "not a URL"),
+    ],
+)
+def test_form_of_links_is_described(serve: Callable[..., Sandbox], link: str, shown: str) -> None:
+    sandbox = serve(make_calls(3), every_answer=faults.with_headers(Link=link))
+
+    assert check(sandbox)["Form of the links"].detail == shown
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(0, "none"), (1, "1 to 9"), (9, "1 to 9"), (12_345, "10,000 to 99,999")]
+)
+def test_order_of_magnitude(count: int, shown: str) -> None:
+    assert order_of_magnitude(count) == shown
