@@ -112,6 +112,20 @@ def test_a_release_publishes_what_the_tests_built() -> None:
         assert downloads == [{"name": "Packages", "path": "dist"}]
 
 
+@pytest.mark.parametrize(("token", "output"), [("", "is-set=\n"), ("sk-tuple-x", "is-set=true\n")])
+def test_api_workflow_does_nothing_without_a_token(token: str, output: str, tmp_path: Path) -> None:
+    first_step, *other_steps = jobs(GITHUB / "workflows/api.yml")["check"]["steps"]
+
+    subprocess.run(
+        ["bash", "-c", first_step["run"]],  # noqa: S607
+        env={"TOKEN": token, "GITHUB_OUTPUT": str(tmp_path / "output")},
+        check=True,
+    )
+
+    assert (tmp_path / "output").read_text("utf-8") == output
+    assert {step["if"] for step in other_steps} == {"steps.token.outputs.is-set"}
+
+
 def test_the_paths_that_a_workflow_names_exist() -> None:
     ignored = {
         path
