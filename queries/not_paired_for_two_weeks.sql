@@ -1,5 +1,6 @@
 -- Who was last with somebody over 14 days before the newest call ended, and when? No date: never.
--- No left_at is the call's end, a deleted account is company but not a person.
+-- Also when they last left a call, alone or not. No left_at is the call's end, a deleted account is
+-- company but not a person.
 WITH stays AS (
     SELECT
         call_id,
@@ -27,7 +28,8 @@ together AS (
 people AS (
     SELECT
         user_email,
-        MIN(joined_at) AS first_seen_at
+        MIN(joined_at) AS first_seen_at,
+        MAX(COALESCE(left_at, call_ended_at)) AS last_seen_at
     FROM "tuple".call_participations
     WHERE user_email IS NOT NULL
     GROUP BY user_email
@@ -40,7 +42,8 @@ newest_call AS (
 
 SELECT
     people.user_email,
-    CAST(together.last_together_at AS DATE) AS last_paired_on
+    CAST(together.last_together_at AS DATE) AS last_paired_on,
+    CAST(people.last_seen_at AS DATE) AS last_seen_on
 FROM people
 LEFT JOIN together ON people.user_email = together.user_email
 CROSS JOIN newest_call

@@ -12,18 +12,20 @@
 #   "vl-convert-python>=1.9,<2",
 # ]
 # ///
-"""Draws how a team pairs, from what the queries beside this file answer."""
+"""Draw a report of how a team pairs, from the queries in this folder."""
 
 from __future__ import annotations
 
+import random
 import re
 from collections import Counter
 from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
 from itertools import chain, combinations
 from math import log1p
 from pathlib import Path
 from statistics import median
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import altair as alt
 import click
@@ -41,9 +43,16 @@ FOLDER = Path(__file__).parent
 # Stricter than PostgreSQL, which takes a password for a host and quotes it.
 URL = re.compile(r"postgres(?:ql)?(?:\+\w+)?(://(?:(?:[^@/?\s%]|%[0-9A-Fa-f]{2})*@)?[^@\s]*)")
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-HOURS = alt.Tooltip("hours:Q", format=",.1f")
+HOURS = alt.Tooltip("hours:Q", title="person-hours", format=",.1f")
 DAY = "%-d %B %Y"
-FEW = 2  # of these, words say more than a chart
+FEW_PEOPLE = 2
+"""Up to this number, a sentence says more than a matrix."""
+MIN_GROUP = 5
+"""Without people, the report says nothing about smaller groups, who could be recognized."""
+WEEKS_PER_PERIOD = 4
+"""The trend compares the last four whole weeks with the four before."""
+NO_REPORT = {"calls_per_month", "views"}
+"""Files of this folder that the report doesn't use."""
 
 alt.data_transformers.disable_max_rows()
 
@@ -68,8 +77,9 @@ def connect(database: str) -> Any:  # noqa: ANN401 - no type is common to both
 def read(database: str, schema: str) -> Answers:
     """Answer every query in this folder, all at the same moment."""
     name, answers = schema.replace('"', '""'), {}
+    queries = [path for path in sorted(FOLDER.glob("*.sql")) if path.stem not in NO_REPORT]
     with closing(connect(database)) as connection:
-        for path in sorted(FOLDER.glob("*.sql")):
+        for path in queries:
             cursor = connection.execute(path.read_text("utf-8").replace('"tuple".', f'"{name}".'))
             columns = [column[0] for column in cursor.description]
             rows = pl.DataFrame(cursor.fetchall(), columns, orient="row", infer_schema_length=None)
@@ -78,10 +88,10 @@ def read(database: str, schema: str) -> Answers:
 
 
 def order_people(pairs: pl.DataFrame) -> list[str]:
-    """Put people who pair often beside each other."""
+    """Put people who pair often next to each other."""
     minutes = {frozenset((a, b)): time for a, b, _, time in pairs.iter_rows()}
     people = sorted(frozenset[str]().union(*minutes))
-    if len(people) <= FEW:
+    if len(people) <= FEW_PEOPLE:
         return people
     most = log1p(max(minutes.values())) or 1
     apart = [1 - log1p(minutes.get(frozenset(two), 0)) / most for two in combinations(people, 2)]
@@ -89,9 +99,14 @@ def order_people(pairs: pl.DataFrame) -> list[str]:
 
 
 def name_people(emails: list[str], *, pseudonyms: bool) -> dict[str, str]:
-    """Give each person a short name that nobody else has."""
+    """Give each person a short name that nobody else has.
+
+    Pseudonyms are numbers in random order, so two reports can't be matched by them.
+    """
     if pseudonyms:
-        return {email: f"Person {number}" for number, email in enumerate(emails, 1)}
+        numbers = list(range(1, len(emails) + 1))
+        random.SystemRandom().shuffle(numbers)
+        return {email: f"Person {number}" for email, number in zip(emails, numbers, strict=True)}
     # Without an @ it is a hash.
     names = {email: email.split("@")[0][: 24 if "@" in email else 8] for email in emails}
     times = Counter(names.values())
@@ -99,74 +114,138 @@ def name_people(emails: list[str], *, pseudonyms: bool) -> dict[str, str]:
 
 
 def add_up_weeks(answers: Answers) -> pl.DataFrame:
-    """Add up the hours of everybody, also of weeks in which nobody paired."""
+    """Add up everybody's hours per week, including weeks in which nobody paired.
+
+    The first and the last week are whole if the data covers Monday to Friday.
+    """
     hours, week = answers["hours_paired_per_person_and_week"], pl.col("week")
     if hours.is_empty():
         return hours
+    first_day, last_day = answers["calls_and_people"].row(0)[:2]
     weeks = hours.group_by("week").agg(pl.sum("hours"), people=pl.len()).sort("week")
     return weeks.upsample("week", every="1w").with_columns(
         cs.numeric().fill_null(0),
-        is_over=week.dt.offset_by("4d") <= answers["calls_and_people"]["last_call_on"][0],
+        is_whole=(week >= first_day) & (week.dt.offset_by("4d") <= last_day),
     )
+
+
+class Period(NamedTuple):
+    """Some whole weeks in a row."""
+
+    weeks: list[dict[str, Any]]
+
+    @property
+    def hours(self) -> float:
+        """The person-hours of all weeks."""
+        return float(sum(week["hours"] for week in self.weeks))
+
+
+def split_periods(weeks: pl.DataFrame) -> tuple[Period, Period | None]:
+    """Return the last whole weeks, and as many before them if the data goes back that far."""
+    whole = [week for week in weeks.to_dicts() if week["is_whole"]]
+    recent = Period(whole[-WEEKS_PER_PERIOD:])
+    before = Period(whole[-2 * WEEKS_PER_PERIOD : -WEEKS_PER_PERIOD])
+    return recent, before if len(before.weeks) == WEEKS_PER_PERIOD else None
+
+
+def hours_per_person(answers: Answers, period: Period) -> dict[str, float]:
+    """Add up each person's hours in a period. The most come first."""
+    hours: Counter[str] = Counter()
+    mondays = {week["week"] for week in period.weeks}
+    for email, week, number in answers["hours_paired_per_person_and_week"].iter_rows():
+        if week in mondays:
+            hours[email] += number
+    return dict(hours.most_common())
 
 
 def draw_weeks(weeks: pl.DataFrame) -> alt.Chart:
-    """Draw the hours of each week, and one that is not over paler."""
-    return alt.Chart(weeks, mark="bar", width="container", height=200).encode(
-        x=alt.X("yearmonthdate(week):O").axis(format="%-d %b %Y"),
-        y="hours:Q",
-        fillOpacity=alt.when("datum.is_over").then(alt.value(1)).otherwise(alt.value(0.4)),
-        tooltip=[alt.Tooltip("week:T", title="week of", format=DAY), HOURS, "people:Q"],
+    """Draw the hours of each week. Incomplete weeks are paler."""
+    hours = [float(number) for number in weeks["hours"].drop_nulls()]
+    description = (
+        f"Bar chart of person-hours per week. {weeks.height} weeks, from {min(hours):,.0f} to "
+        f"{max(hours):,.0f} person-hours. The table below has the numbers."
     )
-
-
-def draw_matrix(answers: Answers, order: list[str], names: dict[str, str]) -> alt.Chart:
-    """Draw two squares for every two people, one on each side of the diagonal."""
-    two, step = ["person_a", "person_b"], max(9, min(36, 900 // len(order)))
-    pairs = answers["who_pairs_with_whom"].join(answers["last_time_together"], on=two)
-    pairs = pairs.with_columns(pl.col(two).replace(names), hours=pl.col("minutes") / 60)
-    pairs = pairs.with_columns(title=pl.format("{} and {}", *two))
-    swapped = pairs.rename({"person_a": "person_b", "person_b": "person_a"})
-    people = alt.Scale(domain=[names[email] for email in order])
-    last = alt.Tooltip("last_paired_on:T", title="last time", format=DAY)
-    labels = alt.Config(axis=alt.AxisConfig(labelFontSize=min(12, step - 1)))
-    squares, size = pl.concat([pairs, swapped], how="diagonal"), alt.Step(step)
-    return alt.Chart(squares, mark="rect", width=size, height=size, config=labels).encode(
-        x=alt.X("person_a:N", scale=people).axis(orient="top", labelAngle=-90),
-        y=alt.Y("person_b:N", scale=people),
-        opacity=alt.Opacity("hours:Q").scale(type="sqrt", domainMin=0, range=[0.1, 1]),
-        tooltip=["title:N", HOURS, "calls:Q", last],
+    return alt.Chart(
+        weeks, mark="bar", width="container", height=200, description=description
+    ).encode(
+        x=alt.X("yearmonthdate(week):O").axis(format="%-d %b %Y"),
+        y=alt.Y("hours:Q").title("person-hours"),
+        fillOpacity=alt.when("datum.is_whole").then(alt.value(1)).otherwise(alt.value(0.4)),
+        tooltip=[alt.Tooltip("week:T", title="week of", format=DAY), HOURS, "people:Q"],
     )
 
 
 def draw_sizes(sizes: pl.DataFrame) -> alt.Chart:
     """Draw the share of calls by size."""
     sizes = sizes.with_columns(size=pl.format("{}: {} %", "participants", pl.col.percent.round(1)))
-    return alt.Chart(sizes, mark="bar", width="container", height=28 * sizes.height).encode(
+    description = f"Bar chart of calls by participants. {'. '.join(sizes['size'])}."
+    return alt.Chart(
+        sizes, mark="bar", width="container", height=28 * sizes.height, description=description
+    ).encode(
         x=alt.X("percent:Q", axis=None).scale(domain=[0, 100]),
-        y="size:N",
+        y=alt.Y("size:N").title(None),
         tooltip=["participants:N", "calls:Q", "percent:Q"],
     )
 
 
-def make_page(answers: Answers, *, pseudonyms: bool) -> str:
-    """Render the page, with charts where words would not do."""
+def fill_matrix(answers: Answers) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return what two people have in common, for both directions: hours, calls and last day."""
+    both = ["person_a", "person_b"]
+    pairs = answers["who_pairs_with_whom"].join(answers["last_time_together"], on=both)
+    longest = pairs["minutes"].max()
+    matrix: dict[str, dict[str, dict[str, Any]]] = {}
+    for pair in pairs.iter_rows(named=True):
+        cell = pair | {"hours": pair["minutes"] / 60, "share": pair["minutes"] / longest}
+        matrix.setdefault(pair["person_a"], {})[pair["person_b"]] = cell
+        matrix.setdefault(pair["person_b"], {})[pair["person_a"]] = cell
+    return matrix
+
+
+def leave_out_small_groups(weeks: pl.DataFrame) -> pl.DataFrame:
+    """Leave out the numbers of weeks in which only a few people paired."""
+    is_small = pl.col("people").is_between(1, MIN_GROUP - 1)
+    hours = pl.when(is_small).then(None).otherwise(pl.col("hours"))
+    people = pl.when(is_small).then(None).otherwise(pl.col("people"))
+    return weeks.with_columns(
+        hours=hours, people=people, is_whole=pl.col("is_whole") & is_small.not_()
+    )
+
+
+def make_page(answers: Answers, *, pseudonyms: bool = False, no_people: bool = False) -> str:
+    """Render the page, with charts where a sentence isn't enough."""
     pairs, sizes = answers["who_pairs_with_whom"], answers["share_of_calls_by_size"]
     order, weeks = order_people(pairs), add_up_weeks(answers)
-    asked = (answer["user_email"] for answer in answers.values() if "user_email" in answer.columns)
-    names = name_people(list(dict.fromkeys(chain(order, *asked))), pseudonyms=pseudonyms)
-    charts = {
-        "weeks": draw_weeks(weeks) if weeks.height > 1 else None,
-        "matrix": draw_matrix(answers, order, names) if len(order) > FEW else None,
+    if no_people and not weeks.is_empty():
+        weeks = leave_out_small_groups(weeks)
+    recent, before = split_periods(weeks)
+    listed = (answer["user_email"] for answer in answers.values() if "user_email" in answer.columns)
+    names = name_people(list(dict.fromkeys(chain(order, *listed))), pseudonyms=pseudonyms)
+    charts: dict[str, alt.Chart | None] = {
+        "weeks": draw_weeks(weeks) if weeks.height > 1 and weeks["hours"].count() else None,
         "sizes": draw_sizes(sizes) if sizes.height > 1 else None,
     }
+    covers = answers["calls_and_people"].to_dicts()
+    is_hidden = no_people and bool(covers) and covers[0]["people"] < MIN_GROUP
+    if is_hidden:
+        charts = {}
+    has_matrix = len(order) > FEW_PEOPLE and not no_people
     environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True)
     environment.filters["median"] = median
     return environment.get_template("report.html.jinja").render(
         {query: answer.to_dicts() for query, answer in answers.items()},
         weeks=weeks.to_dicts(),
+        recent=recent,
+        before=before,
+        person_hours=hours_per_person(answers, recent),
+        order=order,
+        matrix=fill_matrix(answers) if has_matrix else None,
         names=names,
         partners=Counter(chain(*pairs.select("person_a", "person_b").iter_rows())),
+        min_group=MIN_GROUP if no_people else 0,
+        no_people=no_people,
+        is_hidden=is_hidden,
+        quarter=timedelta(days=90),
+        made_at=datetime.now(UTC),
         charts={name: chart.to_dict() for name, chart in charts.items() if chart},
         bundle=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed", vl_version=VEGA_LITE),
     )
@@ -174,14 +253,24 @@ def make_page(answers: Answers, *, pseudonyms: bool) -> str:
 
 @click.command(context_settings={"auto_envvar_prefix": "REPORT"})
 @click.argument("database", envvar="REPORT_DATABASE")
-@click.option("--schema", default="tuple", show_default=True, help="Where the tables are.")
-@click.option("--output", default="report.html", show_default=True, help="Where the page goes.")
-@click.option("--pseudonyms", is_flag=True, help="Put numbers in the place of names.")
-def main(database: str, schema: str, output: str, *, pseudonyms: bool) -> None:
-    """Draw how a team pairs, from DATABASE: a DuckDB file or a postgresql:// URL."""
+@click.option("--schema", default="tuple", show_default=True, help="The schema of the tables.")
+@click.option("--output", default="report.html", show_default=True, help="The file to write.")
+@click.option(
+    "--pseudonyms",
+    is_flag=True,
+    help="Replace names by numbers, which are different in each report.",
+)
+@click.option(
+    "--no-people",
+    is_flag=True,
+    help=f"Leave out everything about individuals, and about groups of fewer than {MIN_GROUP}.",
+)
+def main(database: str, schema: str, output: str, *, pseudonyms: bool, no_people: bool) -> None:
+    """Draw a report of how a team pairs, from DATABASE: a DuckDB file or a postgresql:// URL."""
     part = Path(f"{output}.part")
     try:
-        part.write_text(make_page(read(database, schema), pseudonyms=pseudonyms), "utf-8")
+        answers = read(database, schema)
+        part.write_text(make_page(answers, pseudonyms=pseudonyms, no_people=no_people), "utf-8")
         part.replace(output)
     except (duckdb.CatalogException, psycopg.errors.UndefinedTable):
         fail(f"Schema {schema} lacks a table: load both, or name another with --schema.")

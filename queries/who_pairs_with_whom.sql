@@ -1,5 +1,6 @@
 -- In how many calls and for how many minutes was each pair of people together, groups included?
--- Rejoins count once, no left_at is the call's end, deleted accounts are left out.
+-- Rejoins count once, no left_at is the call's end. Deleted accounts are left out, and so are pairs
+-- with less than a minute.
 WITH stays AS (
     SELECT
         call_id,
@@ -64,4 +65,5 @@ SELECT
     CAST(SUM(seconds) / 60 AS DECIMAL(10, 1)) AS minutes
 FROM added
 GROUP BY person_a, person_b
+HAVING SUM(seconds) >= 60
 ORDER BY minutes DESC, person_a, person_b;

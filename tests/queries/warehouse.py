@@ -94,6 +94,18 @@ class Warehouse:
         """Return the names of the columns that a file's query answers."""
         return [column[0] for column in self._run(query).description]
 
+    def install_views(self) -> None:
+        """Create the views, and create them again."""
+        for _ in range(2):
+            self._run("views")
+
+    def rows_of(self, view: str, columns: str) -> list[tuple[Any, ...]]:
+        """Return some columns of a view, sorted."""
+        rows = self._connection.execute(
+            f'SELECT {columns} FROM "{self._schema}".{view} ORDER BY 1, 2, 3'  # noqa: S608
+        )
+        return list(rows.fetchall())
+
     def _run(self, query: str) -> Any:
         text = (QUERIES / f"{query}.sql").read_text("utf-8")
         return self._connection.execute(text.replace('"tuple".', f'"{self._schema}".'))

@@ -1,0 +1,26 @@
+-- Who has paired with only one or two others in the 90 days before the newest call ended? Without
+-- left_at, a person stayed until the call's end. Deleted accounts aren't people.
+WITH stays AS (
+    SELECT
+        call_id,
+        user_email,
+        joined_at,
+        COALESCE(left_at, call_ended_at) AS stayed_until
+    FROM "tuple".call_participations
+    WHERE
+        joined_at < COALESCE(left_at, call_ended_at)
+        AND call_ended_at > (SELECT MAX(ended_at) - INTERVAL '90 days' FROM "tuple".calls)
+)
+
+SELECT
+    one.user_email,
+    COUNT(DISTINCT other.user_email) AS partners
+FROM stays AS one
+INNER JOIN stays AS other
+    ON one.call_id = other.call_id
+    AND one.user_email <> other.user_email
+    AND one.joined_at < other.stayed_until
+    AND other.joined_at < one.stayed_until
+GROUP BY one.user_email
+HAVING COUNT(DISTINCT other.user_email) <= 2
+ORDER BY partners, one.user_email;
