@@ -12,7 +12,16 @@ from tests.conftest import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-PAGES = ("settings", "loaders", "privacy", "questions", "running", "checking", "troubleshooting")
+PAGES = (
+    "settings",
+    "loaders",
+    "privacy",
+    "questions",
+    "running",
+    "checking",
+    "github-actions",
+    "troubleshooting",
+)
 DOCUMENTS = (
     ROOT / "README.md",
     *(ROOT / "docs" / f"{page}.md" for page in PAGES),

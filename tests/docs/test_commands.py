@@ -269,6 +269,12 @@ class Walk:
         assert '{"type":"RECORD","stream":"call_participations"' in printed
         assert len(self.sandbox.requests) == 1
 
+    def check_views(self, commands: str) -> None:
+        printed = self.newcomer.run(commands)
+
+        assert "person_a" in printed
+        assert "@lumen.example" in printed
+
     def check_check(self, commands: str) -> None:
         printed = self.newcomer.run(commands)
 
