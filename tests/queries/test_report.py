@@ -167,7 +167,7 @@ class Database:
             answers = {
                 path.stem: warehouse.ask(path.stem)
                 for path in QUERIES.glob("*.sql")
-                if path.stem != "views"
+                if path.stem not in {"delete_unrefreshed", "views"}
             }
             connection.commit()
         return answers
