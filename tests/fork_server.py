@@ -15,10 +15,14 @@ import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
 from unittest.mock import patch
 
-from tap_tuple.__main__ import main
+from tap_tuple import __main__
+from tap_tuple.check import cli as check
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+PROGRAMS = {"tap-tuple": __main__.main, "tap-tuple-check": check.main}
 
 
 class ForkServer:
@@ -34,9 +38,15 @@ class ForkServer:
         )
 
     def run(
-        self, arguments: list[str], *, folder: Path, environment: dict[str, str], time_flies: bool
+        self,
+        arguments: list[str],
+        *,
+        folder: Path,
+        environment: dict[str, str],
+        time_flies: bool = False,
+        program: str = "tap-tuple",
     ) -> tuple[int, str, str]:
-        """Run the command line to its end.
+        """Run the command line of a program to its end.
 
         Returns:
             The exit code, standard output and standard error.
@@ -49,6 +59,7 @@ class ForkServer:
             "stdout": str(stdout),
             "stderr": str(stderr),
             "time_flies": time_flies,
+            "program": program,
         }
         assert self._process.stdin
         assert self._process.stdout
@@ -88,7 +99,7 @@ def _run(request: dict[str, Any]) -> NoReturn:
     returncode = 1
     try:
         sys.argv[1:] = request["arguments"]
-        main()
+        PROGRAMS[request["program"]]()
     except SystemExit as ended:
         returncode = ended.code if isinstance(ended.code, int) else bool(ended.code)
     except BaseException:  # noqa: BLE001 - as the interpreter does it

@@ -9,7 +9,6 @@ import pytest
 
 from tap_tuple.check.cli import describe_host
 from tap_tuple.sandbox import CallLog, faults
-from tests.check.command import run_check
 from tests.check.deviations import DEVIATIONS, DeviatingSandbox
 from tests.conftest import config_for, make_calls
 
@@ -18,12 +17,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tap_tuple.sandbox import Sandbox
+    from tests.check.conftest import CheckCommand
 
 MISTYPED = "sk-tuple-mistyped"
 
 
-def test_output_has_a_line_per_statement(serve: Callable[..., Sandbox], tmp_path: Path) -> None:
-    done = run_check(folder=tmp_path, sandbox=serve(make_calls(250)))
+def test_output_has_a_line_per_statement(
+    serve: Callable[..., Sandbox], check_command: CheckCommand
+) -> None:
+    done = check_command(sandbox=serve(make_calls(250)))
 
     assert done.returncode == 0
     assert "\n  holds        since is inclusive\n" in done.stdout
@@ -33,11 +35,11 @@ def test_output_has_a_line_per_statement(serve: Callable[..., Sandbox], tmp_path
     assert "\x1b" not in done.stdout
 
 
-def test_difference_sets_the_exit_code(tmp_path: Path) -> None:
+def test_difference_sets_the_exit_code(check_command: CheckCommand) -> None:
     deviation = DEVIATIONS["since is inclusive"]["exclusive"]
 
     with DeviatingSandbox(CallLog(make_calls(250)), deviation) as sandbox:
-        done = run_check(folder=tmp_path, sandbox=sandbox)
+        done = check_command(sandbox=sandbox)
 
     assert done.returncode == 1
     assert (
@@ -45,8 +47,10 @@ def test_difference_sets_the_exit_code(tmp_path: Path) -> None:
     )
 
 
-def test_json_has_an_object_per_statement(serve: Callable[..., Sandbox], tmp_path: Path) -> None:
-    done = run_check("--format", "json", folder=tmp_path, sandbox=serve(make_calls(250)))
+def test_json_has_an_object_per_statement(
+    serve: Callable[..., Sandbox], check_command: CheckCommand
+) -> None:
+    done = check_command("--format", "json", sandbox=serve(make_calls(250)))
 
     statements = json.loads(done.stdout)["statements"]
     assert done.returncode == 0
@@ -58,86 +62,92 @@ def test_json_has_an_object_per_statement(serve: Callable[..., Sandbox], tmp_pat
     } in statements
 
 
-def test_settings_may_come_from_a_file(serve: Callable[..., Sandbox], tmp_path: Path) -> None:
+def test_settings_may_come_from_a_file(
+    serve: Callable[..., Sandbox], tmp_path: Path, check_command: CheckCommand
+) -> None:
     settings = tmp_path / "settings.json"
     settings.write_text(json.dumps(config_for(serve(make_calls(3)))))
 
-    done = run_check("--config", str(settings), folder=tmp_path)
+    done = check_command("--config", str(settings))
 
     assert done.returncode == 0
 
 
-def test_settings_may_come_from_dotenv(serve: Callable[..., Sandbox], tmp_path: Path) -> None:
+def test_settings_may_come_from_dotenv(
+    serve: Callable[..., Sandbox], tmp_path: Path, check_command: CheckCommand
+) -> None:
     sandbox = serve(make_calls(3))
     (tmp_path / ".env").write_text(
         f"TAP_TUPLE_API_URL={sandbox.url}\nTAP_TUPLE_API_TOKEN={sandbox.token}\n"
     )
 
-    assert run_check("--config", "ENV", folder=tmp_path).returncode == 0
+    assert check_command("--config", "ENV").returncode == 0
 
 
-def test_missing_token_is_an_error(tmp_path: Path) -> None:
-    done = run_check(folder=tmp_path)
+def test_missing_token_is_an_error(check_command: CheckCommand) -> None:
+    done = check_command()
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "api_token is missing. Set it to a token" in done.stderr.splitlines()[-1]
 
 
-def test_rejected_token_is_an_error(serve: Callable[..., Sandbox], tmp_path: Path) -> None:
+def test_rejected_token_is_an_error(
+    serve: Callable[..., Sandbox], check_command: CheckCommand
+) -> None:
     sandbox = serve(make_calls(3))
 
-    done = run_check(folder=tmp_path, sandbox=sandbox, TAP_TUPLE_API_TOKEN=MISTYPED)
+    done = check_command(sandbox=sandbox, TAP_TUPLE_API_TOKEN=MISTYPED)
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "Tuple rejected the token (HTTP 401)." in done.stderr.splitlines()[-1]
     assert len(sandbox.requests) == 1
 
 
-def test_unreachable_server_is_an_error(tmp_path: Path) -> None:
-    done = run_check(
-        folder=tmp_path, TAP_TUPLE_API_URL="http://127.0.0.1:1", TAP_TUPLE_API_TOKEN=MISTYPED
-    )
+def test_unreachable_server_is_an_error(check_command: CheckCommand) -> None:
+    done = check_command(TAP_TUPLE_API_URL="http://127.0.0.1:1", TAP_TUPLE_API_TOKEN=MISTYPED)
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "Can't reach http://127.0.0.1:1 after 2 attempts" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("option", [["--format", "csv"], ["--format", "xml"], ["--config", "x"]])
-def test_invalid_option_is_an_error(option: list[str], tmp_path: Path) -> None:
-    done = run_check(*option, folder=tmp_path)
+def test_invalid_option_is_an_error(option: list[str], check_command: CheckCommand) -> None:
+    done = check_command(*option)
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_months_are_printed_as_csv(serve: Callable[..., Sandbox], tmp_path: Path) -> None:
-    done = run_check("--months", "--format", "csv", folder=tmp_path, sandbox=serve(make_calls(250)))
+def test_months_are_printed_as_csv(
+    serve: Callable[..., Sandbox], check_command: CheckCommand
+) -> None:
+    done = check_command("--months", "--format", "csv", sandbox=serve(make_calls(250)))
 
     assert (done.returncode, done.stdout) == (0, "month,calls\n2026-03,250\n")
 
 
-def test_months_are_printed_as_json(serve: Callable[..., Sandbox], tmp_path: Path) -> None:
-    done = run_check(
-        "--months", "--format", "json", folder=tmp_path, sandbox=serve(make_calls(250))
-    )
+def test_months_are_printed_as_json(
+    serve: Callable[..., Sandbox], check_command: CheckCommand
+) -> None:
+    done = check_command("--months", "--format", "json", sandbox=serve(make_calls(250)))
 
     assert json.loads(done.stdout) == [{"month": "2026-03", "calls": 250}]
 
 
 def test_table_of_months_says_that_it_is_private(
-    serve: Callable[..., Sandbox], tmp_path: Path
+    serve: Callable[..., Sandbox], check_command: CheckCommand
 ) -> None:
-    done = run_check("--months", folder=tmp_path, sandbox=serve(make_calls(1250)))
+    done = check_command("--months", sandbox=serve(make_calls(1250)))
 
     assert "2026-03      1,250\n" in done.stdout
     assert "aren't meant for a public issue" in done.stdout
 
 
-def test_months_need_the_count(serve: Callable[..., Sandbox], tmp_path: Path) -> None:
+def test_months_need_the_count(serve: Callable[..., Sandbox], check_command: CheckCommand) -> None:
     sandbox = serve(make_calls(3), every_answer=faults.without_headers("X-Total-Count"))
 
-    done = run_check("--months", "--format", "csv", folder=tmp_path, sandbox=sandbox)
+    done = check_command("--months", "--format", "csv", sandbox=sandbox)
 
     assert done.returncode == 2
     assert "Tuple sends no X-Total-Count" in done.stderr.splitlines()[-1]

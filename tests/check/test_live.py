@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.check.command import run_check
-
 if TYPE_CHECKING:
-    from pathlib import Path
+
+    from tests.check.conftest import CheckCommand
 
 TOKEN = os.environ.get("TAP_TUPLE_API_TOKEN", "")
 
 
 @pytest.mark.live
 @pytest.mark.skipif(not TOKEN, reason="Set TAP_TUPLE_API_TOKEN to check Tuple's API itself.")
-def test_the_api_behaves_as_documented(tmp_path: Path) -> None:
-    done = run_check(folder=tmp_path, TAP_TUPLE_API_TOKEN=TOKEN)
+def test_the_api_behaves_as_documented(check_command: CheckCommand) -> None:
+    done = check_command(TAP_TUPLE_API_TOKEN=TOKEN)
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tap_tuple.sandbox import CallLog, Sandbox
-from tests.check.command import run_check
 
 if TYPE_CHECKING:
-    from pathlib import Path
 
     from tap_tuple.sandbox.company import Call
     from tap_tuple.sandbox.server import Answer
+    from tests.check.conftest import CheckCommand
 
 TOKEN = "sk-tuple-canary0token"  # noqa: S105 - opens nothing
 CALLS = 1357
@@ -71,14 +70,13 @@ def with_canaries(answer: Answer) -> Answer:
 
 
 @pytest.mark.parametrize("output_format", ["text", "json"])
-def test_output_holds_no_private_data(tmp_path: Path, output_format: str) -> None:
+def test_output_holds_no_private_data(check_command: CheckCommand, output_format: str) -> None:
     with Sandbox(CallLog(canary_calls()), every_answer=with_canaries) as sandbox:
         sandbox.token = TOKEN
 
-        done = run_check(
+        done = check_command(
             "--format",
             output_format,
-            folder=tmp_path,
             sandbox=sandbox,
             TAP_TUPLE_REQUESTS_PER_MINUTE="1000",
             TAP_TUPLE_LOGLEVEL="DEBUG",
@@ -92,21 +90,21 @@ def test_output_holds_no_private_data(tmp_path: Path, output_format: str) -> Non
 
 
 @pytest.mark.parametrize("calls", [0, 1, 7, 50])
-def test_output_does_not_say_how_many_calls_there_are(tmp_path: Path, calls: int) -> None:
+def test_output_does_not_say_how_many_calls_there_are(
+    check_command: CheckCommand, calls: int
+) -> None:
     """Only their order of magnitude, which is the same for 7 calls and for one."""
     few = canary_calls()[:calls]
     with Sandbox(CallLog(few), every_answer=with_canaries) as sandbox:
-        done = run_check(folder=tmp_path, sandbox=sandbox)
+        done = check_command(sandbox=sandbox)
 
     assert done.returncode in {0, 1}
     assert f" {calls} call" not in done.stdout
 
 
-def test_rejected_token_quotes_nothing_private(tmp_path: Path) -> None:
+def test_rejected_token_quotes_nothing_private(check_command: CheckCommand) -> None:
     with Sandbox(CallLog(), every_answer=with_canaries) as sandbox:
-        done = run_check(
-            folder=tmp_path, sandbox=sandbox, TAP_TUPLE_API_TOKEN=TOKEN, TAP_TUPLE_LOGLEVEL="DEBUG"
-        )
+        done = check_command(sandbox=sandbox, TAP_TUPLE_API_TOKEN=TOKEN, TAP_TUPLE_LOGLEVEL="DEBUG")
 
     assert done.returncode == 2
     assert "canary" not in done.stdout + done.stderr
