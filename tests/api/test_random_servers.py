@@ -18,6 +18,7 @@ from tap_tuple.api.response import Call, UnexpectedResponseError
 from tap_tuple.timestamps import format_timestamp, parse_timestamp
 from tests.conftest import FIRST_END
 
+FEW_SERVERS = 400
 SERVERS = 2_000
 SECONDS = 40
 MAX_REQUESTS = 1_000
@@ -114,9 +115,14 @@ def random_server(random: Random) -> Server:
     )
 
 
+@pytest.mark.parametrize(
+    "seeds",
+    [range(FEW_SERVERS), pytest.param(range(FEW_SERVERS, SERVERS), marks=pytest.mark.slow)],
+    ids=["few servers", "more servers"],
+)
 @pytest.mark.parametrize("changes", [False, True], ids=["stable calls", "changing calls"])
-def test_no_call_is_lost(changes: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    for seed in range(SERVERS):
+def test_no_call_is_lost(changes: bool, seeds: range) -> None:  # noqa: FBT001 - a parameter
+    for seed in seeds:
         random = Random(seed)  # noqa: S311 - not for secrets
         server = random_server(random)
         changed: set[int] = set()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-
     from tests.check.conftest import CheckCommand
 
 TOKEN = os.environ.get("TAP_TUPLE_API_TOKEN", "")

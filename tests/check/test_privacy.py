@@ -11,7 +11,6 @@ import pytest
 from tap_tuple.sandbox import CallLog, Sandbox
 
 if TYPE_CHECKING:
-
     from tap_tuple.sandbox.company import Call
     from tap_tuple.sandbox.server import Answer
     from tests.check.conftest import CheckCommand
