@@ -1,4 +1,4 @@
-"""The tap as tutorials write it: ``python -m tests.benchmark.plain_tap --config FILE``.
+"""The tap as tutorials write it: ``python -m benchmarks.plain_tap --config FILE``.
 
 A stream per endpoint, the SDK's paginator, and a child stream with the call as its context.
 """

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 from uv import find_uv_bin
 
-from tests.benchmark.measure import Command
+from benchmarks.measure import Command
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import duckdb
 import psycopg
 
-from tests.benchmark import contestants, report
-from tests.benchmark.loaders import CACHE, loader
-from tests.benchmark.measure import Command, Measurement, measure, measure_pipe
-from tests.benchmark.server import participations_in, serve
+from benchmarks import contestants, report
+from benchmarks.loaders import CACHE, loader
+from benchmarks.measure import Command, Measurement, measure, measure_pipe
+from benchmarks.server import participations_in, serve
 from tests.meltano_project import MeltanoProject
 from tests.postgres_server import postgres_server
 

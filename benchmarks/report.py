@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.benchmark.measure import Measurement
+    from benchmarks.measure import Measurement
 
 MEGABYTE = 1_000_000
 

@@ -1,6 +1,6 @@
 """Serves calls that are encoded beforehand, so that the server costs much less than its clients.
 
-It is a process of its own: ``python -m tests.benchmark.server 25000`` prints where it listens.
+It is a process of its own: ``python -m benchmarks.server 25000`` prints where it listens.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def serve(calls: int) -> Generator[str]:
     Yields:
         The URL, for the setting ``api_url``.
     """
-    command = [sys.executable, "-m", "tests.benchmark.server", str(calls)]
+    command = [sys.executable, "-m", "benchmarks.server", str(calls)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from tests.benchmark.measure import Command
-from tests.benchmark.server import PATH
+from benchmarks.measure import Command
+from benchmarks.server import PATH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,27 +39,24 @@ def tap_tuple(url: str, folder: Path) -> Command:
 
 def bare_loop(url: str, folder: Path) -> Command:  # noqa: ARG001 - it keeps no files
     """Run the loop that only reads and writes."""
-    return Command(module("tests.benchmark.bare_loop", _first_page(url)))
+    return Command(module("benchmarks.bare_loop", _first_page(url)))
 
 
 def tuned_loop(url: str, folder: Path) -> Command:  # noqa: ARG001 - it keeps no files
     """Run the loop that does so with the least work."""
-    return Command(module("tests.benchmark.tuned_loop", _first_page(url)))
+    return Command(module("benchmarks.tuned_loop", _first_page(url)))
 
 
 def plain_tap(url: str, folder: Path) -> Command:
     """Run the tap as tutorials write it."""
     config = {"api_token": TAP_CONFIG["api_token"]}
-    return Command(
-        module("tests.benchmark.plain_tap", "--config", _config_file(config, url, folder))
-    )
+    return Command(module("benchmarks.plain_tap", "--config", _config_file(config, url, folder)))
 
 
 def dlt(url: str, folder: Path, *arguments: str) -> Command:
     """Run dlt's source, in a folder that no run before has left its state in."""
     return Command(
-        module("tests.benchmark.dlt_source", "--url", url, "--folder", str(folder), *arguments),
-        DLT_ENV,
+        module("benchmarks.dlt_source", "--url", url, "--folder", str(folder), *arguments), DLT_ENV
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
-from tests.benchmark import launcher
+from benchmarks import launcher
 from tests.conftest import ROOT, clean_environment
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The least that reads the calls and writes the records: ``python -m tests.benchmark.bare_loop``.
+"""The least that reads the calls and writes the records: ``python -m benchmarks.bare_loop``.
 
 It knows no settings, no state, no retries and no checks: what it takes, every tap takes.
 """

@@ -1,11 +1,11 @@
-"""Measures tap-tuple: ``uv run --group bench python -m tests.benchmark``."""
+"""Measures tap-tuple: ``uv run --group bench python -m benchmarks``."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from tests.benchmark import extraction, pipelines, report, startup
-from tests.benchmark.contestants import CONTESTANTS
+from benchmarks import extraction, pipelines, report, startup
+from benchmarks.contestants import CONTESTANTS
 
 EXTRACTION_CALLS = (25_000, 50_000, 100_000)
 MEMORY_CALLS = (10_000, 500_000)
@@ -15,7 +15,7 @@ PIPELINE_CALLS = (25_000,)
 def main() -> None:
     """Print the tables that are asked for; without a wish, the comparison of extraction."""
     parser = ArgumentParser(
-        prog="python -m tests.benchmark",
+        prog="python -m benchmarks",
         description="Measure tap-tuple beside other ways to read the same calls.",
     )
     parser.add_argument("--calls", nargs="+", type=int, help="how many calls to read")

@@ -6,10 +6,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmark import report
-from tests.benchmark.contestants import module, tap_tuple
-from tests.benchmark.measure import Command, Measurement, measure
-from tests.benchmark.server import serve
+from benchmarks import report
+from benchmarks.contestants import module, tap_tuple
+from benchmarks.measure import Command, Measurement, measure
+from benchmarks.server import serve
 
 IMPORT = "python -c 'import singer_sdk'"
 

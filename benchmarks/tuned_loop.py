@@ -1,4 +1,4 @@
-"""The least work that reads and writes the same rows: ``python -m tests.benchmark.tuned_loop``.
+"""The least work that reads and writes the same rows: ``python -m benchmarks.tuned_loop``.
 
 Typed structs for the API's JSON and for the messages, and one encode and one write per page. Like
 the bare loop, it knows no settings, no state, no retries and no checks. It shows the limit of what

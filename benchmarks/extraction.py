@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmark import report
-from tests.benchmark.contestants import BARE, CONTESTANTS, TAP_TUPLE
-from tests.benchmark.measure import Measurement, measure
-from tests.benchmark.server import participations_in, serve
+from benchmarks import report
+from benchmarks.contestants import BARE, CONTESTANTS, TAP_TUPLE
+from benchmarks.measure import Measurement, measure
+from benchmarks.server import participations_in, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -1,1 +1,0 @@
-"""Measures tap-tuple beside other ways to read the same calls: ``python -m tests.benchmark``."""
