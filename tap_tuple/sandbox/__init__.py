@@ -1,4 +1,4 @@
-"""A local Tuple with believable calls, for trying the tap without a token, and for its tests."""
+"""A mock of Tuple's API with believable calls, to try the tap without a token, and for tests."""
 
 from __future__ import annotations
 

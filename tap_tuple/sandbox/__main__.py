@@ -1,4 +1,4 @@
-"""Serves the sandbox until it is stopped: ``python -m tap_tuple.sandbox``."""
+"""Run the sandbox until it is stopped: ``python -m tap_tuple.sandbox``."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tap_tuple.sandbox.server import PATH, Sandbox
 
 @click.command()
 @click.option("--port", default=0, show_default="a free one", help="The port to listen on.")
-@click.option("--seed", default=DEFAULT_SEED, show_default=True, help="Another company.")
+@click.option("--seed", default=DEFAULT_SEED, show_default=True, help="Selects the company.")
 def serve(port: int, seed: int) -> None:
-    """Serve a local Tuple on 127.0.0.1, and say how to reach it."""
+    """Run a mock of Tuple's API on 127.0.0.1, and print how to reach it."""
     try:
         served = Sandbox(Company(seed), port=port)
     except OSError as error:
-        msg = f"Port {port} cannot be had: {error.strerror}."
+        msg = f"Port {port} is unavailable: {error.strerror}."
         raise click.ClickException(msg) from None
     with served as sandbox, suppress(KeyboardInterrupt):
         click.echo(f"export TAP_TUPLE_API_URL={sandbox.url}")

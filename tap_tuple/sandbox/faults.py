@@ -1,4 +1,4 @@
-"""Spoils answers of the sandbox, in the ways that an API, a proxy or a network does."""
+"""Faults for the sandbox's responses, as an API, a proxy or a network causes them."""
 
 from __future__ import annotations
 
@@ -17,59 +17,59 @@ if TYPE_CHECKING:
 
 
 def status(code: int, body: bytes = b"", headers: dict[str, str] | None = None) -> Fault:
-    """Answer with another status."""
+    """Send another status."""
     return lambda _: Answer(code, body, headers or {})
 
 
 def rate_limited(retry_after: str | None = None) -> Fault:
-    """Answer that the quota of the team is used up, with the given ``Retry-After``."""
+    """Respond that the rate limit is exhausted, with the given ``Retry-After``."""
     headers = {} if retry_after is None else {"Retry-After": retry_after}
     return status(HTTPStatus.TOO_MANY_REQUESTS, b'{"error":"Rate limit exceeded"}', headers)
 
 
 def body(content: bytes) -> Fault:
-    """Keep status and headers, and send something else."""
+    """Replace the body, and keep the status and headers."""
     return lambda answer: replace(answer, body=content)
 
 
 def reset(_: Answer) -> None:
-    """Cut the connection instead of an answer."""
+    """Close the connection without a response."""
 
 
 def truncated(answer: Answer) -> Answer:
-    """Break the body off half-way."""
+    """Send only half of the body."""
     return replace(
         answer, body=answer.body[: len(answer.body) // 2], promised_bytes=len(answer.body)
     )
 
 
 def without_headers(*names: str) -> Fault:
-    """Strip headers, as a proxy may."""
+    """Remove headers, as a proxy may."""
     return lambda answer: replace(
         answer, headers={name: value for name, value in answer.headers.items() if name not in names}
     )
 
 
 def with_headers(**headers: str) -> Fault:
-    """Add headers, or replace them; an underscore stands for a hyphen."""
+    """Add or replace headers. Underscores in names become hyphens."""
     added = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda answer: replace(answer, headers=answer.headers | added)
 
 
 def miscounted(count: Callable[[int], object]) -> Fault:
-    """Change X-Total-Count; `count` takes the true one, and returns what is sent."""
+    """Change X-Total-Count. `count` gets the right number, and returns the one to send."""
 
-    def spoil(answer: Answer) -> Answer:
+    def change(answer: Answer) -> Answer:
         total = answer.headers.get("X-Total-Count")
         if total is None:
             return answer
         return replace(answer, headers=answer.headers | {"X-Total-Count": str(count(int(total)))})
 
-    return spoil
+    return change
 
 
 def lagging_count(requests: int) -> Fault:
-    """Send the X-Total-Count of so many requests before, as a cache does."""
+    """Send the X-Total-Count of an earlier request, as a cache does."""
     counts: list[int] = []
 
     def lag(total: int) -> int:
@@ -80,7 +80,7 @@ def lagging_count(requests: int) -> Fault:
 
 
 def in_milliseconds(*, is_rounded: bool) -> Fault:
-    """Show the times with three decimals, cut or rounded, where the database keeps more."""
+    """Show times with three decimals, truncated or rounded, although the database has more."""
 
     def show(text: str) -> str:
         time = datetime.fromisoformat(text)
@@ -95,19 +95,19 @@ def in_milliseconds(*, is_rounded: bool) -> Fault:
 
 
 def all_of(*faults: Fault) -> Fault:
-    """Spoil an answer in several ways."""
+    """Combine several faults."""
 
-    def spoil(answer: Answer) -> Answer | None:
-        spoilt: Answer | None = answer
+    def apply(answer: Answer) -> Answer | None:
+        changed: Answer | None = answer
         for fault in faults:
-            spoilt = fault(spoilt) if spoilt else None
-        return spoilt
+            changed = fault(changed) if changed else None
+        return changed
 
-    return spoil
+    return apply
 
 
 def edited(edit: Callable[[list[dict[str, Any]]], Any]) -> Fault:
-    """Change the calls of a page; `edit` returns what is sent in their place."""
+    """Change the calls of a page. `edit` returns their replacement."""
     return lambda answer: (
         replace(answer, body=json.dumps(edit(json.loads(answer.body))).encode())
         if answer.status == HTTPStatus.OK

@@ -1,4 +1,4 @@
-"""Serves the usage API from this machine, as Tuple's page documents it."""
+"""A mock of Tuple's usage API on this machine, as Tuple documents it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Fault = Callable[["Answer"], "Answer | None"]
 
 PATH = "/api/v2/call_usage"
-TOKEN = "sk-tuple-sandbox"  # noqa: S105 - opens nothing but the sandbox
+TOKEN = "sk-tuple-sandbox"  # noqa: S105 - only the sandbox accepts it
 DEFAULT_PER_PAGE = 100
 MAX_PER_PAGE = 1000
 REQUESTS_PER_MINUTE = 60
@@ -36,40 +36,40 @@ MINUTE_SECONDS = 60.0
 
 
 class CallSource(Protocol):
-    """Where the sandbox's calls come from."""
+    """Provides the sandbox's calls."""
 
     def calls(self, now: datetime) -> Sequence[Call]:
         """Return the calls completed by `now`, sorted by ``ended_at``."""
 
 
 def end_of(call: Call) -> datetime:
-    """Read when a call ended; without a zone, that is UTC."""
+    """Return when a call ended. Without a time zone, it's UTC."""
     end = datetime.fromisoformat(call["ended_at"])
     return end if end.tzinfo else end.replace(tzinfo=UTC)
 
 
 class CallLog:
-    """Calls of one's own making, to which some can be added or deleted while they are served."""
+    """A mutable list of calls: add or delete some while the server runs."""
 
     def __init__(self, calls: Iterable[Call] = (), *, shuffle_ties: Random | None = None) -> None:
-        """Begin with some calls.
+        """Start with some calls.
 
         Args:
-            calls: In any order; calls that ended at the same instant keep theirs.
-            shuffle_ties: Orders the calls that ended at the same instant anew for each request,
-                as a database may.
+            calls: In any order. Calls that ended at the same instant keep their order.
+            shuffle_ties: Reorders calls that ended at the same instant for each request, as a
+                database may.
         """
         self._calls = sorted(calls, key=end_of)
         self.shuffle_ties = shuffle_ties
 
-    def calls(self, now: datetime) -> Sequence[Call]:  # noqa: ARG002 - they are what they are
+    def calls(self, now: datetime) -> Sequence[Call]:  # noqa: ARG002 - all calls are over
         """Return all calls."""
         if random := self.shuffle_ties:
             return sorted(self._calls, key=lambda call: (end_of(call), random.random()))
         return self._calls
 
     def add(self, call: Call) -> None:
-        """Finalise a call, maybe late."""
+        """Finalize a call, maybe late."""
         insort(self._calls, call, key=end_of)
 
     def delete(self, call_id: int) -> None:
@@ -79,18 +79,18 @@ class CallLog:
 
 @dataclass(slots=True)
 class Answer:
-    """What goes back to a client; a fault turns it into another."""
+    """A response to a client. A fault turns it into another one."""
 
     status: int
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
     promised_bytes: int | None = None
-    """The length that the headers claim, where the body breaks off before it."""
+    """The length in the headers, if the body ends before it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRequest:
-    """A request as it came in, and how it was answered."""
+    """A request, and the status of its response."""
 
     at: float
     """Seconds on the monotonic clock."""
@@ -98,15 +98,14 @@ class ReceivedRequest:
     query: dict[str, str]
     headers: dict[str, str]
     status: int | None
-    """None if the connection was cut instead."""
+    """None if the connection was closed instead."""
 
 
 class Sandbox:
-    """A local Tuple on a free port of 127.0.0.1, from ``with`` until its end.
+    """A mock of Tuple on a free port of 127.0.0.1, which runs while its ``with`` block does.
 
-    Every request that is answered is noted in `requests`. A fault in `faults` spoils the answer
-    of one request, the first in the list that of the next request; None lets one go unharmed.
-    `every_answer` spoils all of them, before.
+    `requests` records every request. Each fault in `faults` changes one response, in order; None
+    leaves a response untouched. `every_answer` changes every response before that.
     """
 
     def __init__(
@@ -121,17 +120,17 @@ class Sandbox:
         on_count: Callable[[int], None] = lambda _: None,
         every_answer: Fault = lambda answer: answer,
     ) -> None:
-        """Prepare a server.
+        """Prepare the server.
 
         Args:
             source: The calls to serve.
             port: 0 for a free one.
-            clock: Tells the time that decides which calls are over.
-            requests_per_minute: How many requests are answered in any 60 seconds.
-            max_per_page: A greater ``per_page`` is clamped to it.
-            on_request: Called with the number of each request, from 1, before it is answered.
-            on_count: Likewise, when the calls are counted and not yet selected.
-            every_answer: Spoils each answer.
+            clock: Returns the current time, which decides which calls are over.
+            requests_per_minute: The rate limit, for any 60 seconds.
+            max_per_page: Larger values of ``per_page`` are clamped to it.
+            on_request: Called with the number of each request, from 1, before the response.
+            on_count: The same, after the calls have been counted and before they are selected.
+            every_answer: Changes every response.
         """
         self.token = TOKEN
         self.requests: list[ReceivedRequest] = []
@@ -150,11 +149,11 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """Where the server is, for the setting ``api_url``."""
+        """The server's URL, for the setting ``api_url``."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
-        """Start to serve."""
+        """Start the server."""
         self._thread.start()
         return self
 
@@ -164,7 +163,7 @@ class Sandbox:
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        """Stop, and free the port."""
+        """Stop the server, and free the port."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -174,14 +173,14 @@ class Sandbox:
         self._thread.join()
 
     def answer(self, target: str, headers: dict[str, str]) -> Answer | None:
-        """Answer one request, and note it.
+        """Return the response to a request, and record it.
 
         Args:
             target: The path and the query.
             headers: The request's headers.
 
         Returns:
-            The answer; None to cut the connection.
+            The response, or None to close the connection.
         """
         with self._lock:
             self._on_request(len(self.requests) + 1)
@@ -233,7 +232,7 @@ class Sandbox:
         return calls[bisect_left(calls, since, key=end_of) : bisect_left(calls, until, key=end_of)]
 
     def _rate_limit_seconds(self) -> float:
-        """Return how long until the next request would be answered; 0 if this one is."""
+        """Return the seconds until a request is allowed again, or 0 and count this one."""
         now = time.monotonic()
         while self._answered_at and self._answered_at[0] <= now - MINUTE_SECONDS:
             self._answered_at.popleft()
@@ -285,8 +284,8 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: _Server  # ty: ignore[incompatible-mutable-override] - it is served by no other
-    # Headers and body in one piece, without a wait for the client's acknowledgement.
+    server: _Server  # ty: ignore[incompatible-mutable-override] - the only server it has
+    # Send headers and body in one piece, without waiting for an acknowledgement.
     wbufsize = -1
     disable_nagle_algorithm = True
 
@@ -312,4 +311,4 @@ class _Handler(BaseHTTPRequestHandler):
 
     @override
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: the requests are in `Sandbox.requests`."""
+        """Print nothing: the requests are in `Sandbox.requests`."""
