@@ -1,7 +1,7 @@
 """A fictional company that pairs with Tuple, and the calls of its people.
 
-Its calls depend only on a seed and the clock. Nothing is stored: each UTC day is generated separately,
-so yesterday looks the same tomorrow, in another process, and on another machine.
+Its calls depend only on a seed and the clock. Nothing is stored: each UTC day is generated
+separately, so yesterday looks the same tomorrow, in another process, and on another machine.
 """
 
 from __future__ import annotations
@@ -195,8 +195,8 @@ class Stay(NamedTuple):
 class Company:
     """Teams in three time zones, and their calls.
 
-    The same seed gives the same company. It caches generated days while they are part of its history,
-    and returns the same objects again, so treat calls as read-only.
+    The same seed gives the same company. It caches generated days while they are part of its
+    history, and returns the same objects again, so treat calls as read-only.
     """
 
     def __init__(self, seed: int = DEFAULT_SEED, *, history: timedelta = ONE_YEAR) -> None:
