@@ -73,7 +73,7 @@ class Loader(ABC):
 
     uses_postgres: ClassVar[bool] = False
 
-    advice: ClassVar[str] = "nothing"
+    advice: ClassVar[str] = "None"
     """What to set, and why, in Markdown."""
 
     def __init__(self, place: Place) -> None:
@@ -133,7 +133,7 @@ class TargetPostgres(Database):
     env = _PLUGINS["target-postgres"]["env"]
     uses_postgres = True
     text = "text"
-    advice = "`use_copy: true`: it is faster, and leaves timestamps as they are"
+    advice = "`use_copy: true`, which is faster and keeps timestamps as they are"
 
     @override
     def settings(self) -> dict[str, Any]:
@@ -153,8 +153,7 @@ class TargetPostgres(Database):
 class TargetPostgresInserting(TargetPostgres):
     name = "target-postgres without COPY"
     advice = (
-        "`PGTZ=UTC` in the environment: otherwise it shifts timestamps to the time zone of the "
-        "server"
+        "`PGTZ=UTC` in the environment. Otherwise, it shifts timestamps to the server's time zone."
     )
 
     @override
@@ -169,8 +168,8 @@ class PipelinewiseTargetPostgres(TargetPostgres):
     # For 3.12 its driver has to be compiled, which the tests cannot count on.
     pythons = ("3.11",)
     advice = (
-        "a password, even if the server asks for none; for Python 3.12, PostgreSQL's headers and "
-        "a C compiler"
+        "A password, even if the server doesn't require one. For Python 3.12: PostgreSQL's headers "
+        "and a C compiler."
     )
 
     @override
@@ -194,7 +193,10 @@ class TargetDuckDb(Database):
     # DuckDB 1.2 has no wheel for 3.14.
     pythons = ("3.11", "3.12", "3.13")
     text = "varchar"
-    advice = "`duckdb<1.3` beside it: with a newer one, it loses the first row of every load"
+    advice = (
+        "`duckdb<1.3` in the same environment. With a newer one, it loses the first row of every "
+        "load."
+    )
 
     @property
     def _file(self) -> str:
@@ -236,8 +238,8 @@ class TargetCsv(Loader):
     executable = "target-csv"
     appends = True
     advice = (
-        "`file_naming_scheme: '{stream_name}-{timestamp}.csv'`: otherwise each run replaces the "
-        "file, and the rows of the runs before are gone"
+        "`file_naming_scheme: '{stream_name}-{timestamp}.csv'`. Otherwise, each run overwrites the "
+        "file, and the rows of earlier runs are lost."
     )
 
     @override
@@ -255,7 +257,10 @@ class TargetSingerJsonl(Loader):
     requirements = ("target-singer-jsonl==0.1.0",)
     executable = "target-singer-jsonl"
     appends = True
-    advice = "nothing; it names files by the second, and a second run within it would replace them"
+    advice = (
+        "None, but leave a second between runs. File names contain the time in seconds, and a run "
+        "within the same second would overwrite the files."
+    )
 
     @override
     def settings(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from tests.loaders.known_loaders import Loader
 
-HEADINGS = ("Loader", "Packages", "Python", "Rows", "A row read again", "Timestamps", "Set")
+HEADINGS = ("Loader", "Packages", "Python", "Rows", "Repeated rows", "Timestamps", "Setup")
 
 
 def render_table(loaders: Iterable[type[Loader]]) -> str:
@@ -25,7 +25,7 @@ def _cells(loader: type[Loader]) -> tuple[str, ...]:
         " ".join(f"`{requirement}`" for requirement in loader.requirements),
         ", ".join(loader.pythons),
         "all",
-        "is added once more" if loader.appends else "updates the one there",
+        "appended again" if loader.appends else "updated",
         "exact",
         loader.advice,
     )
