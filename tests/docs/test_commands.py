@@ -74,11 +74,14 @@ def test_every_command_of_the_documents_does_what_it_says(
 
     with ThreadPoolExecutor(max_workers=1) as aside:
         walk.follow(names[0])
-        others = [aside.submit(walk.follow, name) for name in names if name in ASIDE]
+        others = {name: aside.submit(walk.follow, name) for name in names if name in ASIDE}
         for name in names[1:]:
+            if name == "delete in duckdb":
+                # Two runs with the same loader at the same time may both fail.
+                others["run and report"].result()
             if name not in ASIDE:
                 walk.follow(name)
-        for other in others:
+        for other in others.values():
             other.result()
 
 
