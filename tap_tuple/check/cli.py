@@ -15,7 +15,7 @@ from tap_tuple.check.months import count_calls_per_month
 from tap_tuple.check.outcomes import Verdict
 from tap_tuple.check.probe import Probe
 from tap_tuple.check.responses import Responses
-from tap_tuple.check.statements import check_all
+from tap_tuple.check.statements import NO_RESPONSE, TOO_MANY_REQUESTS, check_all
 from tap_tuple.singer.command import run
 from tap_tuple.streams import Calls
 from tap_tuple.sync import time_range_of_run
@@ -39,11 +39,11 @@ PRINT_MONTHS: dict[str, Callable[[Iterable[MonthCount]], None]] = {
 
 HELP = """Check whether Tuple's API behaves as its documentation says.
 
-It prints one line per statement of the documentation. The output holds no emails, tokens, ids,
-names or times of calls, so you can paste it into a public issue.
+Prints one line per documented statement. The output contains no emails, tokens, IDs, names or call
+times, so it's safe to paste into a public issue.
 
-The settings are those of tap-tuple, from TAP_TUPLE_... variables, .env and --config. The exit code
-is 0 if nothing differs, 1 if something does, and 2 if the check couldn't run.
+Uses tap-tuple's settings, read from TAP_TUPLE_... variables, .env and --config. The exit code is 0
+if nothing differs, 1 if something does, and 2 if the check couldn't run.
 """
 
 
@@ -53,14 +53,14 @@ is 0 if nothing differs, 1 if something does, and 2 if the check couldn't run.
     "config_files",
     multiple=True,
     metavar="FILE",
-    help="A JSON file with settings. May be repeated. 'ENV' stands for the environment, which is "
-    "always read.",
+    help="A JSON file with settings. May be repeated. 'ENV' has no effect, because the environment "
+    "is always read.",
 )
 @click.option(
     "--months",
     is_flag=True,
-    help="Print the number of calls per month instead, to compare with your database. One request "
-    "per month, between start_date and end_date.",
+    help="Instead, print the number of calls per month from start_date to end_date, to compare "
+    "with your database. Sends one request per month.",
 )
 @click.option(
     "--format",
@@ -68,7 +68,7 @@ is 0 if nothing differs, 1 if something does, and 2 if the check couldn't run.
     type=click.Choice(list(PRINT_MONTHS)),
     default="text",
     show_default=True,
-    help="csv is for --months.",
+    help="The output format. csv works only with --months.",
 )
 @click.version_option(TapTuple.plugin_version, prog_name=NAME)
 @click.pass_context
@@ -86,7 +86,9 @@ def check_command(
     if months:
         started_at = datetime.now(UTC)
         time_range = time_range_of_run(tap.config, bookmarks=(), started_at=started_at)
-        PRINT_MONTHS[output_format](count_calls_per_month(Probe(stream, tap.logger), time_range))
+        # Count all of them before printing any: part of a list looks like deleted calls.
+        counts = list(count_calls_per_month(Probe(stream, tap.logger), time_range))
+        PRINT_MONTHS[output_format](counts)
         return 0
     return check_statements(Probe(stream, tap.logger, MAX_REQUESTS), output_format)
 
@@ -100,6 +102,9 @@ def check_statements(probe: Probe, output_format: str) -> int:
     responses = Responses(probe)
     if not responses.all_calls.is_ok:
         raise FatalAPIError(probe.explain_rejection(responses.all_calls))
+    if responses.all_calls.is_web_page:
+        msg = "Got a web page instead of a response from Tuple. Check api_url and your network."
+        raise FatalAPIError(msg)
 
     results = list(check_all(responses))
     host = describe_host(probe.stream.url_base)
@@ -110,8 +115,12 @@ def check_statements(probe: Probe, output_format: str) -> int:
         output.print_results(results, f"{NAME} {TapTuple.plugin_version}, {host}, {today}")
         output.print_summary(results, probe.requests_sent)
 
-    differs = any(result.outcome.verdict is Verdict.DIFFERS for result in results)
-    return EXIT_DIFFERS if differs else 0
+    if any(result.outcome.verdict is Verdict.DIFFERS for result in results):
+        return EXIT_DIFFERS
+    if any(result.outcome in {NO_RESPONSE, TOO_MANY_REQUESTS} for result in results):
+        msg = "Some statements couldn't be checked, because Tuple didn't respond. Run it again."
+        raise FatalAPIError(msg)
+    return 0
 
 
 def describe_host(url: str) -> str:

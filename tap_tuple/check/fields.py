@@ -36,9 +36,9 @@ def is_text(value: Json) -> bool:
     return isinstance(value, str)
 
 
-def is_array(value: Json) -> bool:
-    """Return whether a value is a JSON array."""
-    return isinstance(value, list)
+def is_array_of_objects(value: Json) -> bool:
+    """Return whether a value is a JSON array of objects."""
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
 def is_object(value: Json) -> bool:
@@ -51,7 +51,7 @@ CALL_FIELDS: Fields = {
     "started_at": is_timestamp,
     "ended_at": is_timestamp,
     "duration_seconds": is_integer,
-    "call_participations": is_array,
+    "call_participations": is_array_of_objects,
 }
 PARTICIPATION_FIELDS: Fields = {
     "id": is_integer,
@@ -101,7 +101,8 @@ def report_fields(calls: list[dict[str, Json]]) -> FieldReport:
 
 def name_fields(names: Iterable[str]) -> str:
     """List names in a line of text, but not all of a long list."""
-    all_names = sorted(names)
+    # Not every terminal can show all letters.
+    all_names = sorted(name.encode("ascii", "backslashreplace").decode() for name in names)
     listed = ", ".join(all_names[:MAX_NAMED_FIELDS])
     return f"{listed} and others" if len(all_names) > MAX_NAMED_FIELDS else listed
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from singer_sdk.exceptions import FatalAPIError
 
+from tap_tuple.api.pagination import OVERLAP
 from tap_tuple.check.responses import ends_of
 from tap_tuple.singer.command import reject
 from tap_tuple.timestamps import TimeRange, format_timestamp
@@ -36,11 +37,15 @@ def count_calls_per_month(probe: Probe, time_range: TimeRange) -> Iterator[Month
     """
     if time_range.is_empty:
         return
-    first_call = _get_one(probe, time_range)
-    if not first_call.calls:
+    first_page = _get_one(probe, time_range)
+    if not first_page.calls:
         return
-    (first_end, *_) = ends_of(first_call)
-    for month in _months(max(first_end, time_range.since), time_range.until):
+    ends = ends_of(first_page)
+    if not ends:
+        reject("Tuple's response isn't as documented: the first call has no valid ended_at.")
+    # The database may have an earlier time than the API shows.
+    start = max(ends[0] - OVERLAP, time_range.since)
+    for month in _months(start, time_range.until):
         count = _count(_get_one(probe, month))
         if count:
             yield MonthCount(f"{month.since:%Y-%m}", count)
@@ -55,12 +60,16 @@ def _get_one(probe: Probe, time_range: TimeRange) -> Reply:
     )
     if not reply.is_ok:
         raise FatalAPIError(probe.explain_rejection(reply))
+    if not reply.is_list_of_calls:
+        reject("Tuple's response isn't a JSON array of calls. Check api_url and your network.")
     return reply
 
 
 def _count(reply: Reply) -> int:
     if reply.total_count is None:
         reject("Tuple sends no X-Total-Count, so the calls of a month can't be counted.")
+    if reply.total_count < len(reply.calls):
+        reject("Tuple's X-Total-Count is wrong, so the calls of a month can't be counted.")
     return reply.total_count
 
 

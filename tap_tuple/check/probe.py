@@ -38,7 +38,11 @@ POLICY = RetryPolicy(
 """Someone is watching, but a rate limit that others use up is worth waiting for."""
 
 
-class OutOfRequestsError(Exception):
+UNAVAILABLE = {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
+"""Statuses that say nothing about the API itself."""
+
+
+class OutOfRequestsError(FatalAPIError):
     """The allowed number of requests has been sent."""
 
 
@@ -61,6 +65,11 @@ class Reply:
     def is_ok(self) -> bool:
         """Whether the API accepted the request."""
         return self.status == HTTPStatus.OK
+
+    @property
+    def is_web_page(self) -> bool:
+        """Whether the body is HTML, which probably comes from a proxy."""
+        return self.body.lstrip().startswith(b"<")
 
     @cached_property
     def json(self) -> Json:
@@ -115,7 +124,7 @@ class Probe:
 
         Raises:
             OutOfRequestsError: If the request would be one too many.
-            FatalAPIError: If there is no response, or none but HTTP 429.
+            FatalAPIError: If there is no response, or none but HTTP 429, 502, 503 or 504.
         """
         stream = self.stream
         request = stream.build_prepared_request(
@@ -125,6 +134,8 @@ class Probe:
             del request.headers["Authorization"]
         elif token:
             request.headers["Authorization"] = f"Bearer {token}"
+        # A cookie of an earlier response may stand in for the token.
+        request.headers.pop("Cookie", None)
 
         replies: list[Reply] = []
 
@@ -143,16 +154,23 @@ class Probe:
             is_rate_limited = isinstance(error.__cause__, RateLimitedError)
             if not is_about_the_response or is_rate_limited or not replies:
                 raise
+            if replies[-1].status in UNAVAILABLE:
+                raise
         return replies[-1]
 
     def explain_rejection(self, reply: Reply) -> str:
-        """Return what the tap would say about a rejected request."""
+        """Return what the tap would say about a rejected request, without quoting the response."""
         stream = self.stream
-        return explain_rejection(reply.response, reply.body, stream.url_base, stream.path)
+        body = reply.body if reply.is_web_page else b""
+        return explain_rejection(reply.response, body, stream.url_base, stream.path)
 
     def _count_request(self) -> None:
         if self.max_requests is not None and self.requests_sent >= self.max_requests:
-            raise OutOfRequestsError
+            msg = (
+                f"Stopped after {self.max_requests} requests, most of which had to be repeated. "
+                "The warnings above say why. Run it again later."
+            )
+            raise OutOfRequestsError(msg)
         self.requests_sent += 1
 
     def _send(self, request: requests.PreparedRequest) -> Reply:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SMALL_PAGE = 2
 """Calls per page, so that even a small team has two pages."""
 MAX_DECIMALS = 6
+PAGE_PAST_THE_END = 100_000
 MALFORMED_TIMESTAMP = "yesterday"
 INVALID_TOKEN = "sk-tuple-invalid"  # noqa: S105 - meant to be rejected
 MARGIN = timedelta(minutes=1)
@@ -27,14 +28,14 @@ MARGIN = timedelta(minutes=1)
 class Sample:
     """A call that the limits of the time range are checked with."""
 
-    call_id: object
+    call_id: str
     ended_at: datetime
     precision: timedelta
     """The smallest difference that the API's timestamps show."""
 
     def is_in(self, reply: Reply) -> bool:
         """Return whether a response has the call."""
-        return any(call.get("id") == self.call_id for call in reply.calls)
+        return self.call_id in ids_of(reply)
 
 
 class Responses:
@@ -73,35 +74,24 @@ class Responses:
         return self._get(per_page=MAX_PER_PAGE, page=2)
 
     @cached_property
-    def last_page(self) -> Reply | None:
-        """The last page of all calls. None if the count that it takes is missing."""
-        return self._numbered_page(self._last_page_number)
-
-    @cached_property
-    def page_past_the_end(self) -> Reply | None:
-        """The page after the last one. None if the count that it takes is missing."""
-        if not self.has_more:
-            return self.second_large_page
-        return self._numbered_page(self._last_page_number and self._last_page_number + 1)
-
-    def _numbered_page(self, number: int | None) -> Reply | None:
-        return self._get(per_page=MAX_PER_PAGE, page=number) if number else None
+    def page_past_the_end(self) -> Reply:
+        """A page with a number that no team reaches."""
+        return self._get(per_page=MAX_PER_PAGE, page=PAGE_PAST_THE_END)
 
     @cached_property
     def has_more(self) -> bool:
         """Whether there are more calls than fit on a page, going by the next page."""
-        known_ids = {call.get("id") for call in self.all_calls.calls}
-        return any(call.get("id") not in known_ids for call in self.second_large_page.calls)
+        return bool(ids_of(self.second_large_page) - ids_of(self.all_calls))
 
-    @property
-    def _last_page_number(self) -> int | None:
-        total, page_size = self.all_calls.total_count, len(self.all_calls.calls)
-        return -(-total // page_size) if total and page_size else None
-
-    @property
-    def calls_before_last_page(self) -> int:
-        """The number of calls on the pages before the last one, if each of them is full."""
-        return ((self._last_page_number or 1) - 1) * len(self.all_calls.calls)
+    def is_total(self, count: int) -> bool:
+        """Return whether a number is that of all calls, going by the pages around the last one."""
+        page_size = len(self.all_calls.calls)
+        if not self.has_more:
+            return count == page_size
+        full_pages, rest = divmod(count, page_size)
+        page_with_the_rest = self._get(per_page=MAX_PER_PAGE, page=full_pages + 1)
+        page_after_that = self._get(per_page=MAX_PER_PAGE, page=full_pages + 2)
+        return len(page_with_the_rest.calls) == rest and not page_after_that.calls
 
     # Small pages
 
@@ -167,12 +157,12 @@ class Responses:
     @cached_property
     def sample(self) -> Sample | None:
         """A call whose end shows as many decimals as possible. None without calls."""
-        calls = [call for call in self.all_calls.calls if is_timestamp(call.get("ended_at"))]
+        calls = [call for call in self.all_calls.calls if _has_plausible_end(call)]
         if not calls:
             return None
         call = max(calls, key=lambda call: len(_decimals(call["ended_at"]).rstrip("0")))
         precision = timedelta(seconds=1) / 10 ** min(self.decimals, MAX_DECIMALS)
-        return Sample(call.get("id"), parse_timestamp(call["ended_at"]), precision)
+        return Sample(str(call.get("id")), parse_timestamp(call["ended_at"]), precision)
 
     def calls_since(self, start: datetime) -> Reply:
         """The calls of the next minute or so."""
@@ -206,6 +196,8 @@ class Responses:
     def have_changed(self) -> bool:
         """Whether calls were added or deleted during the check."""
         before, after = self.all_calls, self.all_calls_again
+        if not after.is_ok:
+            return False
         same_calls = _ids_before_last_instant(before) == _ids_before_last_instant(after)
         return before.total_count != after.total_count or not same_calls
 
@@ -214,6 +206,19 @@ def ends_of(reply: Reply) -> list[datetime]:
     """Return when the calls of a response ended, in the API's order."""
     texts: list[Any] = [call.get("ended_at") for call in reply.calls]
     return [parse_timestamp(text) for text in texts if is_timestamp(text)]
+
+
+def ids_of(reply: Reply) -> set[str]:
+    """Return the ids of the calls of a response, whatever their type."""
+    return {str(call.get("id")) for call in reply.calls}
+
+
+def _has_plausible_end(call: dict[str, Any]) -> bool:
+    """Return whether a minute around a call's end is a valid time range."""
+    if not is_timestamp(call.get("ended_at")):
+        return False
+    end = parse_timestamp(call["ended_at"])
+    return EPOCH + MARGIN <= end <= datetime.now(UTC)
 
 
 def _ids_before_last_instant(reply: Reply) -> set[str]:

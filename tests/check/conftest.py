@@ -23,7 +23,13 @@ class CheckCommand:
         self._folder = folder
         self._server = server
 
-    def __call__(self, *arguments: str, sandbox: Sandbox | None = None, **environment: str) -> Run:
+    def __call__(
+        self,
+        *arguments: str,
+        sandbox: Sandbox | None = None,
+        time_flies: bool = False,
+        **environment: str,
+    ) -> Run:
         """Run the command, with the settings of a sandbox in the environment."""
         settings = {}
         if sandbox:
@@ -32,6 +38,7 @@ class CheckCommand:
             list(arguments),
             folder=self._folder,
             environment=clean_environment() | settings | environment,
+            time_flies=time_flies,
             program="tap-tuple-check",
         )
         run = Run(*done)

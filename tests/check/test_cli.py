@@ -42,9 +42,7 @@ def test_difference_sets_the_exit_code(check_command: CheckCommand) -> None:
         done = check_command(sandbox=sandbox)
 
     assert done.returncode == 1
-    assert (
-        "differs      since is inclusive: a call that belongs to the range is miss" in done.stdout
-    )
+    assert "differs      since is inclusive: a call inside the range is missing" in done.stdout
 
 
 def test_json_has_an_object_per_statement(
@@ -82,6 +80,40 @@ def test_settings_may_come_from_dotenv(
     )
 
     assert check_command("--config", "ENV").returncode == 0
+
+
+def test_lost_server_is_an_error(
+    serve: Callable[..., Sandbox], check_command: CheckCommand
+) -> None:
+    sandbox = serve(make_calls(3))
+    sandbox.faults.extend([None] + [faults.status(503)] * 60)
+
+    done = check_command(sandbox=sandbox, time_flies=True)
+
+    assert done.returncode == 2
+    assert "Tuple didn't respond. Run it again." in done.stderr.splitlines()[-1]
+
+
+def test_exhausted_rate_limit_is_an_error(
+    serve: Callable[..., Sandbox], check_command: CheckCommand
+) -> None:
+    sandbox = serve(make_calls(3), every_answer=faults.rate_limited())
+
+    done = check_command(sandbox=sandbox, time_flies=True)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(sandbox.requests) <= 30
+    assert len(done.errors) == 1
+
+
+def test_web_page_is_an_error(serve: Callable[..., Sandbox], check_command: CheckCommand) -> None:
+    sandbox = serve(make_calls(3), every_answer=faults.body(b"<html>login</html>"))
+
+    for option in ([], ["--months"]):
+        done = check_command(*option, sandbox=sandbox)
+
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "Check api_url and your network." in done.stderr.splitlines()[-1]
 
 
 def test_missing_token_is_an_error(check_command: CheckCommand) -> None:

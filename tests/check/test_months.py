@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from singer_sdk.exceptions import ConfigurationError
 
 from tap_tuple.check.months import count_calls_per_month
 from tap_tuple.check.probe import Probe
-from tap_tuple.sandbox import CallLog
+from tap_tuple.sandbox import CallLog, faults
 from tap_tuple.streams import Calls
 from tap_tuple.tap import TapTuple
 from tap_tuple.timestamps import EPOCH, TimeRange, parse_timestamp
@@ -70,6 +71,30 @@ def test_time_range_limits_the_counts(
     serve: Callable[..., Sandbox], since: str | None, until: str | None, expected: list[Any]
 ) -> None:
     assert months(serve(calls_with_ends()), since, until) == expected
+
+
+def test_first_call_is_counted_if_its_time_is_rounded(serve: Callable[..., Sandbox]) -> None:
+    log = CallLog([make_call(1, ended_at="2025-12-31T23:59:59.999600Z"), make_call(2)])
+    sandbox = serve(log, every_answer=faults.in_milliseconds(is_rounded=True))
+
+    assert months(sandbox) == [("2025-12", 1), ("2026-03", 1)]
+
+
+def test_count_below_the_calls_is_an_error(serve: Callable[..., Sandbox]) -> None:
+    sandbox = serve(calls_with_ends(), every_answer=faults.miscounted(lambda _: 0))
+
+    with pytest.raises(ConfigurationError, match="X-Total-Count is wrong"):
+        months(sandbox)
+
+
+def test_first_call_without_an_end_is_an_error(serve: Callable[..., Sandbox]) -> None:
+    def remove_ends(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [call | {"ended_at": None} for call in calls]
+
+    sandbox = serve(calls_with_ends(), every_answer=faults.edited(remove_ends))
+
+    with pytest.raises(ConfigurationError, match="no valid ended_at"):
+        months(sandbox)
 
 
 def test_team_without_calls_has_no_months(serve: Callable[..., Sandbox]) -> None:

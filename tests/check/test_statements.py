@@ -15,9 +15,10 @@ from tap_tuple.check.probe import Probe
 from tap_tuple.check.responses import Responses
 from tap_tuple.check.statements import STATEMENTS, check_all, order_of_magnitude
 from tap_tuple.sandbox import CallLog, Sandbox, faults
+from tap_tuple.sandbox.server import Answer
 from tap_tuple.streams import Calls
 from tap_tuple.tap import TapTuple
-from tests.check.deviations import DEVIATIONS, DeviatingSandbox
+from tests.check.deviations import DEVIATIONS, DeviatingSandbox, with_header
 from tests.conftest import FIRST_END, config_for, make_call, make_calls
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from tap_tuple.check.outcomes import Outcome
     from tap_tuple.sandbox.company import Call
-    from tests.check.deviations import Deviation
+    from tests.check.deviations import Deviation, Documented, Headers, Query
 
     Outcomes = dict[str, Outcome]
 
@@ -142,6 +143,77 @@ def test_deleted_call_during_the_check_is_no_difference(serve: Callable[..., San
     assert "Run it again" in outcomes["Page 2 continues page 1"].detail
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_small_page_within_a_changing_tie_causes_no_false_alarm(
+    serve: Callable[..., Sandbox], seed: int
+) -> None:
+    ties = [make_call(number, ended_at=FIRST_END) for number in range(1, 7)]
+    random = Random(seed)  # noqa: S311 - a random order
+
+    outcomes = check(serve(CallLog(ties, shuffle_ties=random)))
+
+    assert statements_with(Verdict.DIFFERS, outcomes) == set()
+
+
+@pytest.mark.parametrize("cap", [1000, 2000])
+def test_capped_count_differs(cap: int) -> None:
+    capped = with_header("X-Total-Count", lambda count: str(min(int(count), cap)))
+
+    with DeviatingSandbox(CallLog(make_calls(cap + 500)), capped) as sandbox:
+        outcomes = check(sandbox)
+
+    assert statements_with(Verdict.DIFFERS, outcomes) == {"X-Total-Count is the number of calls"}
+
+
+@pytest.mark.parametrize("end", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z"])
+def test_implausible_end_does_not_stop_the_check(serve: Callable[..., Sandbox], end: str) -> None:
+    def replace_ends(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [call | {"ended_at": end} for call in calls]
+
+    outcomes = check(serve(make_calls(1), every_answer=faults.edited(replace_ends)))
+
+    assert outcomes["since is inclusive"].verdict is Verdict.NOT_CHECKED
+
+
+@pytest.mark.parametrize("call_id", [[918], {"id": 1}, None])
+def test_ids_of_other_types_do_not_stop_the_check(
+    serve: Callable[..., Sandbox], call_id: Any
+) -> None:
+    def replace_ids(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [call | {"id": call_id} for call in calls]
+
+    outcomes = check(serve(make_calls(1), every_answer=faults.edited(replace_ids)))
+
+    expected = Verdict.DIFFERS if call_id else Verdict.HOLDS
+    assert outcomes["Fields have the documented types"].verdict is expected
+
+
+def test_failed_repetition_hides_no_difference() -> None:
+    exclusive = DEVIATIONS["since is inclusive"]["exclusive"]
+    repeated = []
+
+    def deviate(documented: Documented, query: Query, headers: Headers) -> Answer:
+        is_request_for_all = query.get("per_page") == "1000" and query["since"].startswith("1970")
+        if is_request_for_all and "page" not in query and query["until"][:4] != "1970":
+            repeated.append(query)
+        if len(repeated) > 2:
+            return Answer(500, b"")
+        return exclusive(documented, query, headers)
+
+    with patch.object(time, "sleep"), DeviatingSandbox(CallLog(make_calls(9)), deviate) as sandbox:
+        outcomes = check(sandbox)
+
+    assert outcomes["since is inclusive"].verdict is Verdict.DIFFERS
+
+
+def test_cookies_do_not_stand_in_for_the_token(serve: Callable[..., Sandbox]) -> None:
+    sandbox = serve(make_calls(3), every_answer=faults.with_headers(Set_Cookie="session=1"))
+
+    check(sandbox)
+
+    assert not any("Cookie" in request.headers for request in sandbox.requests)
+
+
 def test_server_error_is_reported_as_a_status(serve: Callable[..., Sandbox]) -> None:
     failing = faults.status(500)
     sandbox = serve(make_calls(3))
@@ -156,7 +228,7 @@ def test_server_error_is_reported_as_a_status(serve: Callable[..., Sandbox]) -> 
 
 def test_requests_are_limited(serve: Callable[..., Sandbox]) -> None:
     sandbox = serve(make_calls(250))
-    sandbox.faults.extend([None] + [faults.status(503)] * 60)
+    sandbox.faults.extend([None] + [faults.status(500)] * 60)
 
     with patch.object(time, "sleep"):
         outcomes = check(sandbox)
@@ -165,9 +237,10 @@ def test_requests_are_limited(serve: Callable[..., Sandbox]) -> None:
     assert "too many requests" in outcomes["Page 2 continues page 1"].detail
 
 
-def test_lost_connection_is_not_a_difference(serve: Callable[..., Sandbox]) -> None:
+@pytest.mark.parametrize("fault", [faults.reset, faults.status(503)], ids=["reset", "503"])
+def test_outage_is_not_a_difference(serve: Callable[..., Sandbox], fault: Any) -> None:
     sandbox = serve(make_calls(250))
-    sandbox.faults.extend([None, faults.reset, faults.reset])
+    sandbox.faults.extend([None, fault, fault])
 
     with patch.object(time, "sleep"):
         outcomes = check(sandbox)
