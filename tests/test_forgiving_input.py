@@ -67,7 +67,7 @@ def test_empty_token_is_missing(tap: TapCommand) -> None:
     assert error.startswith("api_token is missing. Set it to a token of your team")
 
 
-def test_variable_that_is_not_read_is_mentioned(tap: TapCommand) -> None:
+def test_unread_variable_is_mentioned(tap: TapCommand) -> None:
     run = tap(config={"page_size": 5}, env={"TAP_TUPLE_API_TOKEN": "sk-tuple-x"})
 
     (error,) = run.errors
@@ -78,9 +78,7 @@ def test_variable_that_is_not_read_is_mentioned(tap: TapCommand) -> None:
 
 
 @pytest.mark.parametrize("source", ["file", "environment"])
-def test_whitespace_around_settings_does_not_matter(
-    tap: TapCommand, serve: Serve, source: str
-) -> None:
+def test_whitespace_around_settings_is_ignored(tap: TapCommand, serve: Serve, source: str) -> None:
     sandbox = serve(make_calls(30))
     settings = {
         "api_url": f" {sandbox.url}\n",
@@ -140,9 +138,7 @@ def test_byte_order_mark_is_ignored(
     assert run.ids("calls") == [1, 2, 3]
 
 
-def test_numbers_of_the_api_may_be_text_or_have_a_fraction_of_zero(
-    tap: TapCommand, serve: Serve
-) -> None:
+def test_numbers_may_be_text_or_have_a_fraction_of_zero(tap: TapCommand, serve: Serve) -> None:
     calls = make_calls(2)
     calls[0] |= {"id": "1", "duration_seconds": 3600.0}
     calls[0]["call_participations"][0]["id"] = "10"
@@ -220,7 +216,7 @@ def test_bookmark_without_a_key_is_used(tap: TapCommand, serve: Serve) -> None:
     assert bookmarks(run.state) == (minute(30), minute(30))
 
 
-def test_catalog_without_keys_gets_those_of_the_tap(tap: TapCommand, serve: Serve) -> None:
+def test_catalog_without_keys_uses_those_of_the_tap(tap: TapCommand, serve: Serve) -> None:
     catalog = tap.discover()
     for stream in catalog["streams"]:
         for name in ("key_properties", "replication_key", "replication_method"):
@@ -248,7 +244,7 @@ def test_catalog_without_keys_gets_those_of_the_tap(tap: TapCommand, serve: Serv
         ),
     ],
 )
-def test_metadata_that_the_tap_cannot_follow_is_rejected(
+def test_unsupported_metadata_is_rejected(
     tap: TapCommand, metadata: dict[str, str], error: str
 ) -> None:
     catalog = tap.discover()
@@ -263,7 +259,7 @@ def test_metadata_that_the_tap_cannot_follow_is_rejected(
     assert found.endswith(error)
 
 
-def test_full_table_of_the_metadata_reads_everything(tap: TapCommand, serve: Serve) -> None:
+def test_full_table_in_the_metadata_reads_everything(tap: TapCommand, serve: Serve) -> None:
     catalog = tap.discover()
     for stream in catalog["streams"]:
         for entry in stream["metadata"]:
@@ -282,7 +278,7 @@ def test_help_says_what_the_command_is_for(tap: TapCommand) -> None:
     assert "Read a team's completed calls and their participants from Tuple" in run.stdout
 
 
-def test_files_that_are_not_read_are_not_opened(tap: TapCommand, tmp_path: Path) -> None:
+def test_unread_files_are_not_opened(tap: TapCommand, tmp_path: Path) -> None:
     """A failing connection test reads neither, and Python would warn about open files."""
     catalog, state = tmp_path / "catalog.json", tmp_path / "state.json"
     catalog.write_text(json.dumps(tap.discover()))

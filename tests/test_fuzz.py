@@ -115,7 +115,7 @@ def fuzz(request: pytest.FixtureRequest) -> settings:
     )
 
 
-def test_settings_of_any_kind(tap: TapCommand, serve: Serve, fuzz: settings) -> None:
+def test_any_settings_cause_no_crash(tap: TapCommand, serve: Serve, fuzz: settings) -> None:
     sandbox = serve(calls_with_canary())
 
     @fuzz
@@ -135,7 +135,7 @@ def test_settings_of_any_kind(tap: TapCommand, serve: Serve, fuzz: settings) -> 
     any_settings()
 
 
-def test_states_of_any_kind(tap: TapCommand, serve: Serve, fuzz: settings) -> None:
+def test_any_state_causes_no_crash(tap: TapCommand, serve: Serve, fuzz: settings) -> None:
     sandbox = serve(calls_with_canary())
 
     @fuzz
@@ -151,7 +151,7 @@ def test_states_of_any_kind(tap: TapCommand, serve: Serve, fuzz: settings) -> No
     any_state()
 
 
-def test_catalogs_of_any_kind(tap: TapCommand, serve: Serve, fuzz: settings) -> None:
+def test_any_catalog_causes_no_crash(tap: TapCommand, serve: Serve, fuzz: settings) -> None:
     sandbox = serve(calls_with_canary())
 
     def spots(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -181,7 +181,7 @@ def test_catalogs_of_any_kind(tap: TapCommand, serve: Serve, fuzz: settings) -> 
     any_catalog()
 
 
-def test_http_of_any_kind(tap: TapCommand, fuzz: settings) -> None:
+def test_any_response_causes_no_crash(tap: TapCommand, fuzz: settings) -> None:
     body = json.dumps(calls_with_canary()).encode()
     lines = st.sampled_from(
         [

@@ -339,7 +339,7 @@ def _quiet() -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_the_union_of_what_was_kept_is_the_source(histories_wanted: tuple[int, int]) -> None:
+def test_random_histories_lose_no_row(histories_wanted: tuple[int, int]) -> None:
     count, seed_value = histories_wanted
 
     @seed(seed_value)

@@ -98,27 +98,27 @@ def named(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(items, key=lambda item: str(item["name"]))
 
 
-def test_the_hub_lists_the_settings_that_the_tap_has(about: dict[str, Any]) -> None:
+def test_hub_settings_match_the_tap(about: dict[str, Any]) -> None:
     assert definition()["settings"] == named(expected_settings(about))
 
 
-def test_this_project_lists_the_settings_that_the_tap_has(about: dict[str, Any]) -> None:
+def test_project_settings_match_the_tap(about: dict[str, Any]) -> None:
     assert extractor_of_this_project()["settings"] == expected_settings(about)
 
 
 @pytest.mark.parametrize("extractor", [definition, extractor_of_this_project])
-def test_capabilities_and_required_settings_are_those_of_the_tap(
+def test_capabilities_and_required_settings_match_the_tap(
     extractor: Callable[[], dict[str, Any]], about: dict[str, Any]
 ) -> None:
     assert extractor()["capabilities"] == sorted(about["capabilities"])
     assert extractor()["settings_group_validation"] == [about["settings"]["required"]]
 
 
-def test_the_hub_names_the_pythons_that_the_package_names(about: dict[str, Any]) -> None:
+def test_hub_python_versions_match_the_package(about: dict[str, Any]) -> None:
     assert definition()["supported_python_versions"] == about["supported_python_versions"]
 
 
-def test_the_definition_is_what_meltano_takes() -> None:
+def test_definition_is_valid_for_meltano() -> None:
     schema = json.loads((files("meltano.schemas") / "meltano.schema.json").read_text("utf-8"))
     validator = Draft202012Validator(
         {"$ref": "#/$defs/plugins/extractors", "$defs": schema["$defs"]}
@@ -129,7 +129,7 @@ def test_the_definition_is_what_meltano_takes() -> None:
     assert not validator.is_valid({**known, "title": "no key of Meltano"})
 
 
-def test_the_definition_has_all_that_a_page_of_the_hub_shows() -> None:
+def test_definition_has_everything_the_hub_shows() -> None:
     assert set(definition()) >= HUB_ONLY
     assert not REFUSED_BY_THE_HUB & set(definition())
     assert definition()["name"] == "tap-tuple"
@@ -138,7 +138,7 @@ def test_the_definition_has_all_that_a_page_of_the_hub_shows() -> None:
     assert definition()["logo_url"] == "/assets/logos/extractors/tuple.svg"
 
 
-def test_keys_are_sorted_as_the_hubs_linter_wants() -> None:
+def test_keys_are_sorted() -> None:
     def unsorted(value: Any) -> Iterator[list[str]]:
         if isinstance(value, dict):
             if list(value) != sorted(value):
@@ -151,7 +151,7 @@ def test_keys_are_sorted_as_the_hubs_linter_wants() -> None:
     assert list(unsorted(definition())) == []
 
 
-def test_the_streams_are_described_as_the_catalog_has_them(tap: TapCommand) -> None:
+def test_streams_match_the_catalog(tap: TapCommand) -> None:
     rows = [line.split(" | ") for line in section("Streams").splitlines() if "| `" in line]
     described = {
         quoted(name)[0]: (quoted(keys), quoted(replication_key), quoted(columns))
@@ -168,9 +168,7 @@ def test_the_streams_are_described_as_the_catalog_has_them(tap: TapCommand) -> N
     }
 
 
-def test_the_advice_on_privacy_hides_every_email(
-    tap: TapCommand, serve: Callable[..., Sandbox]
-) -> None:
+def test_privacy_advice_hides_every_email(tap: TapCommand, serve: Callable[..., Sandbox]) -> None:
     (advice,) = re.findall(r"```yaml\n(.+?)```", section("Privacy"), re.DOTALL)
     settings = YAML(typ="safe").load(advice.replace("$HASH_KEY", "pepper"))["config"]
     calls = make_calls(3)
@@ -185,7 +183,7 @@ def test_the_advice_on_privacy_hides_every_email(
     assert hashes[5] is None
 
 
-def test_every_message_under_troubleshooting_exists() -> None:
+def test_troubleshooting_messages_exist() -> None:
     texts = {text for path in (ROOT / "tap_tuple").rglob("*.py") for text in texts_in(path)}
     messages = re.findall(r"^- `(.+?)`: ", section("Troubleshooting"), re.MULTILINE)
 
@@ -255,7 +253,7 @@ def write_definition_of_loader(name: str, folder: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("hub")
-def test_an_empty_project_gets_calls_by_the_readme_and_by_the_next_steps(
+def test_empty_project_loads_calls_with_the_documented_steps(
     empty_project: MeltanoProject,
     definition_of_this_checkout: Path,
     serve: Callable[..., Sandbox],

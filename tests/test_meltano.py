@@ -86,7 +86,7 @@ def tables(connection: Any) -> dict[str, list[tuple[Any, ...]]]:
 
 
 @needs_target_duckdb
-def test_the_sandbox_company_lands_in_duckdb(meltano: MeltanoProject, tmp_path: Path) -> None:
+def test_sandbox_loads_into_duckdb(meltano: MeltanoProject, tmp_path: Path) -> None:
     env = {"TARGET_DUCKDB_FILEPATH": str(tmp_path / "warehouse.duckdb")}
 
     for requests in (12, 1):
@@ -104,7 +104,7 @@ def test_the_sandbox_company_lands_in_duckdb(meltano: MeltanoProject, tmp_path: 
         assert len(loaded) >= len(Company().calls(began))
 
 
-def test_calls_land_in_postgres_and_a_second_run_brings_what_is_new(
+def test_second_run_loads_only_new_calls_into_postgres(
     meltano: MeltanoProject, serve: Callable[..., Sandbox], postgres: str
 ) -> None:
     calls = make_calls(1_234)
@@ -133,7 +133,7 @@ def test_calls_land_in_postgres_and_a_second_run_brings_what_is_new(
         assert "calls: sent 3 rows and the bookmark " in printed
 
 
-def test_config_test_tells_a_good_token_from_a_bad_one_with_a_single_request(
+def test_config_test_checks_the_token_with_one_request(
     meltano: MeltanoProject, serve: Callable[..., Sandbox]
 ) -> None:
     # More than a page, and more than fits into the pipe that Meltano stops to read.
@@ -154,7 +154,7 @@ def test_config_test_tells_a_good_token_from_a_bad_one_with_a_single_request(
 
 
 @needs_target_duckdb
-def test_nothing_private_stands_in_the_log_of_meltano(
+def test_meltano_log_contains_no_private_data(
     meltano: MeltanoProject, serve: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
     sandbox = serve(make_calls(30))
@@ -194,7 +194,7 @@ def add_plugins(meltano: MeltanoProject, shown: str) -> None:
     project.dump(text, file)
 
 
-def test_two_teams_have_a_token_and_a_state_each(
+def test_two_teams_have_separate_tokens_and_states(
     meltano: MeltanoProject, serve: Callable[..., Sandbox]
 ) -> None:
     """As the documents show it: a second extractor inherits from the first."""
@@ -217,7 +217,7 @@ def test_two_teams_have_a_token_and_a_state_each(
     assert "dev:tap-tuple--design-to-target-jsonl" in states
 
 
-def test_dx_gets_both_tables_from_a_role_that_may_do_nothing_else(
+def test_dx_role_can_load_both_tables(
     meltano: MeltanoProject, tuple_env: Callable[..., dict[str, str]], postgres: str
 ) -> None:
     """As the documents show it, but without TLS, which the tests' server does not have."""
@@ -251,7 +251,7 @@ def test_dx_gets_both_tables_from_a_role_that_may_do_nothing_else(
                 assert database.execute(query.encode()).fetchall() == rows
 
 
-def test_emails_are_hashed_and_calls_filtered_by_what_the_page_on_privacy_shows(
+def test_documented_stream_maps_hash_emails_and_filter_calls(
     meltano: MeltanoProject, tuple_env: Callable[..., dict[str, str]]
 ) -> None:
     (shown,) = (b.text for b in blocks() if (b.mark, b.language) == ("stream maps", "yaml"))

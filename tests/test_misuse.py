@@ -65,7 +65,7 @@ BROKEN_HTTP = {
 
 
 @pytest.mark.parametrize("broken", BROKEN_HTTP)
-def test_broken_http_is_given_up_in_one_line_that_quotes_nothing(
+def test_broken_http_is_one_line_without_quotes(
     tap: TapCommand, broken: str, tmp_path: Path
 ) -> None:
     """Not even where the log is configured to show all that libraries say."""
@@ -100,7 +100,7 @@ def test_broken_http_is_given_up_in_one_line_that_quotes_nothing(
 
 
 @pytest.mark.parametrize("location", ["http://[canary", "https://elsewhere.example:port/", "::"])
-def test_a_redirect_to_what_is_no_url_is_one_line(
+def test_redirect_to_an_invalid_url_is_one_line(
     tap: TapCommand, serve: Serve, location: str
 ) -> None:
     sandbox = serve([])
@@ -114,7 +114,7 @@ def test_a_redirect_to_what_is_no_url_is_one_line(
     assert "Traceback" not in run.stderr
 
 
-def test_a_link_that_is_no_url_is_one_that_is_there(tap: TapCommand, serve: Serve) -> None:
+def test_malformed_link_still_means_more_pages(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(25))
     sandbox.faults.append(faults.with_headers(Link='<http://[canary>; rel="next", nonsense'))
 
@@ -134,9 +134,7 @@ def test_a_link_that_is_no_url_is_one_that_is_there(tap: TapCommand, serve: Serv
         "<b>canary</b>",
     ],
 )
-def test_of_a_refusal_nothing_is_quoted_that_is_not_in_plain_words(
-    tap: TapCommand, serve: Serve, words: str
-) -> None:
+def test_error_body_is_quoted_only_if_plain_text(tap: TapCommand, serve: Serve, words: str) -> None:
     sandbox = serve([])
     sandbox.faults.append(faults.status(422, json.dumps({"error": words}).encode()))
 
@@ -149,7 +147,7 @@ def test_of_a_refusal_nothing_is_quoted_that_is_not_in_plain_words(
 # Time
 
 
-def test_retry_after_never_hurries_the_tap(tap: TapCommand, serve: Serve) -> None:
+def test_retry_after_never_shortens_a_wait(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve([])
     sandbox.faults.extend([faults.rate_limited("0")] * 20)
 
@@ -165,9 +163,7 @@ def test_retry_after_never_hurries_the_tap(tap: TapCommand, serve: Serve) -> Non
 
 
 @pytest.mark.slow
-def test_a_connection_test_of_a_host_that_does_not_answer_says_so_in_15_seconds(
-    tap: TapCommand,
-) -> None:
+def test_connection_test_gives_up_within_15_seconds(tap: TapCommand) -> None:
     with RawServer(
         http("HTTP/1.1 200 OK\nContent-Length: 500", b"[" * 500), drip_seconds=0.5
     ) as server:
@@ -187,7 +183,7 @@ def test_a_connection_test_of_a_host_that_does_not_answer_says_so_in_15_seconds(
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
-def test_no_proxy_is_used_for_this_machine(tap: TapCommand, serve: Serve, variable: str) -> None:
+def test_loopback_hosts_bypass_the_proxy(tap: TapCommand, serve: Serve, variable: str) -> None:
     sandbox = serve(make_calls(3))
     with RawServer(b"") as proxy:
         run = tap(config=config_for(sandbox), env={variable: proxy.url})
@@ -196,7 +192,7 @@ def test_no_proxy_is_used_for_this_machine(tap: TapCommand, serve: Serve, variab
     assert run.ids("calls") == [1, 2, 3]
 
 
-def test_proxies_are_used_for_other_hosts_and_see_no_token(tap: TapCommand) -> None:
+def test_proxy_of_other_hosts_sees_no_token(tap: TapCommand) -> None:
     config = {"api_url": "https://tuple.invalid", "api_token": TOKEN}
     with RawServer(http("HTTP/1.1 407 Proxy\nContent-Length: 0")) as proxy:
         env = {"HTTPS_PROXY": proxy.url}
@@ -211,7 +207,7 @@ def test_proxies_are_used_for_other_hosts_and_see_no_token(tap: TapCommand) -> N
     assert len(proxy.received) == through_proxy > 0
 
 
-def test_certificates_that_are_not_there_are_named_at_once(tap: TapCommand) -> None:
+def test_missing_certificate_file_is_reported_immediately(tap: TapCommand) -> None:
     config = {"api_url": "https://tuple.invalid", "api_token": TOKEN}
 
     run = tap("--test", config=config, env={"REQUESTS_CA_BUNDLE": "/nowhere.pem"})
@@ -236,9 +232,7 @@ def test_certificates_that_are_not_there_are_named_at_once(tap: TapCommand) -> N
         {"user_agent": f"{TOKEN}\n{TOKEN}"},
     ],
 )
-def test_a_token_in_another_setting_is_not_quoted(
-    tap: TapCommand, settings: dict[str, Any]
-) -> None:
+def test_token_in_another_setting_is_not_quoted(tap: TapCommand, settings: dict[str, Any]) -> None:
     run = tap(config={"api_token": "sk-tuple-x"} | settings, env=DEBUG)
 
     assert_one_line(run, next(iter(settings)))
@@ -252,13 +246,13 @@ def test_invalid_else_within_a_map_is_reported(tap: TapCommand, stream_map: Any)
 
 
 @pytest.mark.parametrize("value", [5, {}, "x", {"id": None}])
-def test_an_else_that_is_neither_null_nor_its_word_is_named(tap: TapCommand, value: Any) -> None:
+def test_invalid_else_map_is_reported(tap: TapCommand, value: Any) -> None:
     run = tap(config={"api_token": TOKEN, "stream_maps": {"__else__": value}})
 
     assert_one_line(run, "stream_maps: the value for '__else__' must be ")
 
 
-def test_a_token_as_a_name_is_not_quoted(tap: TapCommand, serve: Serve) -> None:
+def test_token_as_a_setting_name_is_not_quoted(tap: TapCommand, serve: Serve) -> None:
     run = tap(config=config_for(serve([])) | {TOKEN: 1}, env=DEBUG)
     option = tap(f"--{TOKEN}")
     file = tap("--config", TOKEN)
@@ -298,7 +292,7 @@ def test_a_token_as_a_name_is_not_quoted(tap: TapCommand, serve: Serve) -> None:
         ("PAGE_SIZE", "many", "page_size (in TAP_TUPLE_PAGE_SIZE) must be a whole number. "),
     ],
 )
-def test_a_variable_that_cannot_be_read_is_named(
+def test_invalid_variable_is_reported(
     tap: TapCommand, variable: str, value: str, beginning: str
 ) -> None:
     env = {"TAP_TUPLE_API_TOKEN": TOKEN, f"TAP_TUPLE_{variable}": value}
@@ -307,9 +301,7 @@ def test_a_variable_that_cannot_be_read_is_named(
 
 
 @pytest.mark.parametrize("text", [b"TAP_TUPLE_API_TOKEN=\xff\xfe", b"A=\0"])
-def test_a_dotenv_file_that_is_no_text_is_one_line(
-    tap: TapCommand, tmp_path: Path, text: bytes
-) -> None:
+def test_binary_dotenv_file_is_one_line(tap: TapCommand, tmp_path: Path, text: bytes) -> None:
     (tmp_path / ".env").write_bytes(text)
 
     run = tap("--config=ENV")
@@ -377,7 +369,7 @@ WRONG_FILES = [
 
 
 @pytest.mark.parametrize(("option", "text", "says"), WRONG_FILES)
-def test_a_file_of_a_wrong_shape_is_named(
+def test_malformed_file_is_reported(
     tap: TapCommand, tmp_path: Path, option: str, text: str, says: str
 ) -> None:
     file = tmp_path / "wrong.json"
@@ -391,7 +383,7 @@ def test_a_file_of_a_wrong_shape_is_named(
     assert run.stdout == ""
 
 
-def test_a_state_is_taken_out_of_what_is_around_it(tap: TapCommand, serve: Serve) -> None:
+def test_wrapped_state_is_unwrapped(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(30))
     state = state_of(minute(20), minute(20))
     for around in (
@@ -405,7 +397,7 @@ def test_a_state_is_taken_out_of_what_is_around_it(tap: TapCommand, serve: Serve
         assert bookmarks(run.state) == (minute(30), minute(30))
 
 
-def test_a_bookmark_in_the_future_is_warned_of(tap: TapCommand, serve: Serve) -> None:
+def test_future_bookmark_logs_a_warning(tap: TapCommand, serve: Serve) -> None:
     run = tap(config=config_for(serve(make_calls(3))), state=state_of("2099-01-01T00:00:00Z", None))
 
     warning = (
@@ -415,7 +407,7 @@ def test_a_bookmark_in_the_future_is_warned_of(tap: TapCommand, serve: Serve) ->
     assert run.stderr.count(warning) == 1
 
 
-def test_a_catalog_with_another_replication_key_is_refused(tap: TapCommand, serve: Serve) -> None:
+def test_catalog_with_another_replication_key_is_rejected(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(3))
     catalog = tap.discover()
     for entry in catalog["streams"][0]["metadata"]:
@@ -429,9 +421,7 @@ def test_a_catalog_with_another_replication_key_is_refused(tap: TapCommand, serv
     assert sandbox.requests == []
 
 
-def test_a_catalog_without_a_replication_key_stays_incremental(
-    tap: TapCommand, serve: Serve
-) -> None:
+def test_catalog_without_a_replication_key_stays_incremental(tap: TapCommand, serve: Serve) -> None:
     catalog = tap.discover()
     for stream in catalog["streams"]:
         stream.pop("replication_key", None)
@@ -446,7 +436,7 @@ def test_a_catalog_without_a_replication_key_stays_incremental(
     assert bookmarks(run.state) == (minute(3), minute(3))
 
 
-def test_a_standard_output_that_is_closed_is_one_line(tap: TapCommand, serve: Serve) -> None:
+def test_closed_standard_output_is_one_line(tap: TapCommand, serve: Serve) -> None:
     command = tap.command(config=config_for(serve(make_calls(3))))
 
     done = subprocess.run(
@@ -475,7 +465,7 @@ HOSTILE: dict[str, Fault] = {
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-def test_a_hostile_answer_is_asked_for_again(tap: TapCommand, serve: Serve, hostile: str) -> None:
+def test_hostile_response_is_retried(tap: TapCommand, serve: Serve, hostile: str) -> None:
     sandbox = serve(make_calls(30))
     sandbox.faults.extend([None, HOSTILE[hostile]])
 
@@ -485,7 +475,7 @@ def test_a_hostile_answer_is_asked_for_again(tap: TapCommand, serve: Serve, host
     assert set(run.ids("calls")) == set(range(1, 31))
 
 
-def test_a_count_beyond_all_is_none(tap: TapCommand, serve: Serve) -> None:
+def test_absurd_total_count_is_ignored(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(30), every_answer=faults.with_headers(X_Total_Count="9" * 5000))
 
     run = tap(config=config_for(sandbox, page_size=10), time_flies=True)
@@ -497,7 +487,9 @@ def test_a_count_beyond_all_is_none(tap: TapCommand, serve: Serve) -> None:
 @pytest.mark.parametrize(
     "location", ["https://canary%40lumen.example/", f"https://{'a' * 60_000}/"]
 )
-def test_a_host_is_named_in_plain_words_alone(tap: TapCommand, serve: Serve, location: str) -> None:
+def test_redirect_host_is_quoted_only_if_plain_text(
+    tap: TapCommand, serve: Serve, location: str
+) -> None:
     sandbox = serve([])
     sandbox.faults.append(faults.status(302, headers={"Location": location}))
     began = time.monotonic()
@@ -509,7 +501,7 @@ def test_a_host_is_named_in_plain_words_alone(tap: TapCommand, serve: Serve, loc
     assert time.monotonic() - began < 10
 
 
-def test_a_token_of_another_form_is_not_quoted_either(tap: TapCommand, serve: Serve) -> None:
+def test_token_without_the_prefix_is_not_quoted(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve([])
     sandbox.faults.append(faults.status(422, b'{"error": "Bearer canary123 is wrong"}'))
 
@@ -520,7 +512,7 @@ def test_a_token_of_another_form_is_not_quoted_either(tap: TapCommand, serve: Se
 
 
 @pytest.mark.parametrize("level", ["nonsense", "5x"])
-def test_a_log_that_cannot_be_set_up_is_one_line(tap: TapCommand, level: str) -> None:
+def test_invalid_log_configuration_is_one_line(tap: TapCommand, level: str) -> None:
     command = tap.command("--version")
 
     done = subprocess.run(
@@ -537,7 +529,7 @@ def test_a_log_that_cannot_be_set_up_is_one_line(tap: TapCommand, level: str) ->
     )
 
 
-def test_a_configuration_may_come_through_a_pipe(tap: TapCommand, serve: Serve) -> None:
+def test_configuration_can_be_a_pipe(tap: TapCommand, serve: Serve) -> None:
     config = json.dumps(config_for(serve(make_calls(3))))
 
     done = subprocess.run(
@@ -552,7 +544,7 @@ def test_a_configuration_may_come_through_a_pipe(tap: TapCommand, serve: Serve) 
     assert Run(done.returncode, done.stdout, done.stderr).ids("calls") == [1, 2, 3]
 
 
-def test_a_bookmark_that_is_none_is_named_before_anything_is_written(tap: TapCommand) -> None:
+def test_invalid_bookmark_is_reported_before_any_output(tap: TapCommand) -> None:
     run = tap(config={"api_token": TOKEN}, state=state_of("yesterday", None))
 
     assert_one_line(run, "The bookmark of calls isn't a timestamp. ")
@@ -560,7 +552,7 @@ def test_a_bookmark_that_is_none_is_named_before_anything_is_written(tap: TapCom
 
 
 @pytest.mark.parametrize("field", ["id", "duration_seconds"])
-def test_a_number_that_no_column_holds_is_named(tap: TapCommand, serve: Serve, field: str) -> None:
+def test_number_out_of_range_is_reported(tap: TapCommand, serve: Serve, field: str) -> None:
     calls = make_calls(1)
     calls[0][field] = 2**63
 

@@ -92,7 +92,7 @@ LOST_BY_PAGE_NUMBERS: dict[str, tuple[dict[int, Change], Fault | None]] = {
 
 
 @pytest.mark.parametrize("loss", LOST_BY_PAGE_NUMBERS)
-def test_what_page_numbers_lose_is_read(tap: TapCommand, serve: Serve, loss: str) -> None:
+def test_calls_that_shift_between_pages_are_read(tap: TapCommand, serve: Serve, loss: str) -> None:
     changes, every_answer = LOST_BY_PAGE_NUMBERS[loss]
     log = CallLog(make_calls(40))
     options = {} if every_answer is None else {"every_answer": every_answer}
@@ -104,7 +104,7 @@ def test_what_page_numbers_lose_is_read(tap: TapCommand, serve: Serve, loss: str
 
 
 @pytest.mark.parametrize("request_number", [2, 3, 4])
-def test_a_call_deleted_between_counting_and_selecting_costs_no_other_if_the_run_ends_there(
+def test_deletion_during_the_last_request_loses_no_call(
     tap: TapCommand, serve: Serve, request_number: int
 ) -> None:
     log = CallLog(make_calls(40))
@@ -119,7 +119,7 @@ def test_a_call_deleted_between_counting_and_selecting_costs_no_other_if_the_run
     assert set(ended.ids("calls")) | set(rest.ids("calls")) == set(range(1, 41))
 
 
-def test_a_count_that_is_one_too_high_for_good_fails_no_run(tap: TapCommand, serve: Serve) -> None:
+def test_count_that_stays_too_high_does_not_fail_the_run(tap: TapCommand, serve: Serve) -> None:
     log = CallLog(make_calls(40))
     sandbox = serve(log, every_answer=faults.miscounted(lambda count: count + 1))
 
@@ -135,9 +135,7 @@ def test_a_count_that_is_one_too_high_for_good_fails_no_run(tap: TapCommand, ser
     assert len(sandbox.requests) - first_requests <= 12
 
 
-def test_calls_deleted_and_finalised_all_along_make_none_come_twice(
-    tap: TapCommand, serve: Serve
-) -> None:
+def test_deletions_and_additions_repeat_no_call(tap: TapCommand, serve: Serve) -> None:
     log = CallLog(make_calls(300))
     changes = {
         number: both(delete(number, number + 1), add(late(900 + number, 280.5 + number / 60)))
@@ -151,9 +149,7 @@ def test_calls_deleted_and_finalised_all_along_make_none_come_twice(
     assert len(run.ids("calls")) == len(set(run.ids("calls")))
 
 
-def test_a_call_that_changes_while_a_run_reads_comes_out_in_its_last_version(
-    tap: TapCommand, serve: Serve
-) -> None:
+def test_changed_call_is_written_in_its_last_version(tap: TapCommand, serve: Serve) -> None:
     log = CallLog(make_calls(30))
     moved, edited = late(5, 25.5), late(10, 10) | {"duration_seconds": 7}
     sandbox = serve(log, on_request=at(log, {2: both(delete(5, 10), add(moved, edited))}))
@@ -170,7 +166,7 @@ def test_a_call_that_changes_while_a_run_reads_comes_out_in_its_last_version(
     ("calls", "page_size", "requests"),
     [(12_345, 1000, 13), (40, 10, 4), (35, 10, 4), (3, 10, 1), (0, 10, 1)],
 )
-def test_an_undisturbed_run_reads_every_call_once_and_proves_its_end(
+def test_undisturbed_run_reads_every_call_once(
     tap: TapCommand, serve: Serve, calls: int, page_size: int, requests: int
 ) -> None:
     sandbox = serve(make_calls(calls))
@@ -211,7 +207,7 @@ SERVERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_every_row_comes_out_of_an_odd_server(tap: TapCommand, serve: Serve, server: str) -> None:
+def test_odd_servers_lose_no_row(tap: TapCommand, serve: Serve, server: str) -> None:
     """Calls end a minute apart, and nine at one instant; some are apart by less than a decimal."""
     ends = [minute(20)] * 9 + [
         (FIRST_END + timedelta(minutes=30, microseconds=400 * place)).isoformat()
@@ -235,9 +231,7 @@ def test_every_row_comes_out_of_an_odd_server(tap: TapCommand, serve: Serve, ser
         )
 
 
-def test_more_calls_at_one_instant_than_the_server_sends_at_once(
-    tap: TapCommand, serve: Serve
-) -> None:
+def test_ties_larger_than_a_page_are_read(tap: TapCommand, serve: Serve) -> None:
     tied = [make_call(number, ended_at=minute(20)) for number in range(20, 60)]
     log = CallLog([*make_calls(19), *tied, *(make_call(number) for number in range(60, 80))])
     changes = {4: delete(20, 21), 5: both(delete(22), add(late(901, 20))), 7: delete(30, 1)}
@@ -249,7 +243,7 @@ def test_more_calls_at_one_instant_than_the_server_sends_at_once(
     assert len(sandbox.requests) < 40
 
 
-def test_a_kill_amid_calls_of_one_instant_loses_none(tap: TapCommand, serve: Serve) -> None:
+def test_kill_within_a_tie_loses_no_call(tap: TapCommand, serve: Serve) -> None:
     """The bookmark waits for the second reading, which finds what the first one missed."""
     tied = [make_call(number, ended_at=minute(20)) for number in range(20, 35)]
     log = CallLog([*make_calls(19), *tied, *(make_call(number) for number in range(60, 80))])
@@ -291,9 +285,7 @@ BAD_ANSWERS: dict[str, tuple[Fault, str]] = {
 
 
 @pytest.mark.parametrize("bad", BAD_ANSWERS)
-def test_an_answer_that_cannot_be_right_is_asked_for_again(
-    tap: TapCommand, serve: Serve, bad: str
-) -> None:
+def test_implausible_response_is_retried(tap: TapCommand, serve: Serve, bad: str) -> None:
     fault, reason = BAD_ANSWERS[bad]
     sandbox = serve(make_calls(30))
     sandbox.faults.extend([None, fault])
@@ -306,7 +298,7 @@ def test_an_answer_that_cannot_be_right_is_asked_for_again(
 
 
 @pytest.mark.parametrize("bad", BAD_ANSWERS)
-def test_answers_that_are_never_right_end_in_one_line_and_no_loop(
+def test_permanently_implausible_responses_end_the_run(
     tap: TapCommand, serve: Serve, bad: str
 ) -> None:
     fault, reason = BAD_ANSWERS[bad]
@@ -328,7 +320,7 @@ def test_answers_that_are_never_right_end_in_one_line_and_no_loop(
 
 @pytest.mark.parametrize("left", [1, 4])
 @pytest.mark.parametrize("request_number", [1, 2, 3])
-def test_the_rest_of_a_page_that_came_short_is_read(
+def test_rest_of_a_short_page_is_read(
     tap: TapCommand, serve: Serve, request_number: int, left: int
 ) -> None:
     sandbox = serve(make_calls(30))
@@ -340,9 +332,7 @@ def test_the_rest_of_a_page_that_came_short_is_read(
     assert sorted(run.ids("calls")) == list(range(1, 31))
 
 
-def test_pages_that_shrink_below_the_overlap_do_not_end_a_run_in_silence(
-    tap: TapCommand, serve: Serve
-) -> None:
+def test_pages_smaller_than_the_overlap_are_reported(tap: TapCommand, serve: Serve) -> None:
     """Neither header tells that the answers were cut."""
     quarters = [make_call(number, ended_at=minute(number / 240)) for number in range(1, 41)]
 

@@ -80,7 +80,7 @@ def metadata(wheel: Path) -> Message:
     return message_from_string(text.decode())
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+def test_wheel_contains_only_the_package(wheel: Path) -> None:
     names = {name for name in contents(wheel) if ".dist-info/" not in name}
 
     in_checkout = {
@@ -92,7 +92,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert {"tap_tuple/tap.py", "tap_tuple/py.typed", "tap_tuple/sandbox/cli.py"} <= names
 
 
-def test_the_source_distribution_builds_the_very_same_wheel(
+def test_source_distribution_builds_the_same_wheel(
     sdist: Path, wheel: Path, tmp_path: Path
 ) -> None:
     build(sdist, tmp_path, "--wheel")
@@ -102,7 +102,7 @@ def test_the_source_distribution_builds_the_very_same_wheel(
     assert contents(rebuilt) == contents(wheel)
 
 
-def test_the_source_distribution_has_what_its_tests_need(sdist: Path) -> None:
+def test_source_distribution_contains_the_tests(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
 
@@ -112,7 +112,7 @@ def test_the_source_distribution_has_what_its_tests_need(sdist: Path) -> None:
     assert [name for name in names if "__pycache__" in name] == []
 
 
-def test_the_metadata_names_the_licence_and_the_pythons(metadata: Message) -> None:
+def test_metadata_names_license_and_python_versions(metadata: Message) -> None:
     classifiers = metadata.get_all("Classifier", [])
     named = [c.rpartition(" ")[2] for c in classifiers if c.startswith("Programming Language ::")]
 
@@ -124,7 +124,7 @@ def test_the_metadata_names_the_licence_and_the_pythons(metadata: Message) -> No
     assert metadata["Description-Content-Type"] == "text/markdown"
 
 
-def test_every_dependency_has_a_lowest_and_a_highest_version(metadata: Message) -> None:
+def test_dependencies_have_lower_and_upper_bounds(metadata: Message) -> None:
     requirements = [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
 
     assert {"requests", "singer-sdk"} <= {requirement.name for requirement in requirements}
@@ -144,7 +144,7 @@ def find_python(version: str) -> str | None:
 
 
 @pytest.mark.parametrize("version", PYTHONS)
-def test_the_wheel_runs_by_itself(version: str, wheel: Path, tmp_path: Path) -> None:
+def test_wheel_runs_without_the_source(version: str, wheel: Path, tmp_path: Path) -> None:
     python = find_python(version)
     if python is None:
         pytest.skip(f"expected: this machine has no Python {version}")

@@ -84,7 +84,7 @@ def assert_private(run: Run, token: str) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_nothing_private_is_said_at_debug(tap: TapCommand, serve: Serve, path: str) -> None:
+def test_debug_log_contains_no_private_data(tap: TapCommand, serve: Serve, path: str) -> None:
     sandbox = serve(calls_with_canary())
     sandbox.faults.extend(PATHS[path])
 
@@ -95,7 +95,7 @@ def test_nothing_private_is_said_at_debug(tap: TapCommand, serve: Serve, path: s
     assert_private(run, sandbox.token)
 
 
-def test_a_stream_map_that_fails_says_nothing_private(tap: TapCommand, serve: Serve) -> None:
+def test_failing_stream_map_quotes_no_private_data(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(calls_with_canary())
     for expression in ("int(user_email)", "user_email + 1", "1 / 0", "nonsense(user_email)", "x ="):
         maps = {"call_participations": {"broken": expression}}
@@ -106,7 +106,7 @@ def test_a_stream_map_that_fails_says_nothing_private(tap: TapCommand, serve: Se
         assert_private(run, sandbox.token)
 
 
-def test_settings_that_are_wrong_say_nothing_private(tap: TapCommand) -> None:
+def test_invalid_settings_quote_no_private_data(tap: TapCommand) -> None:
     for token in ("sk-tuple-canary\nsk-tuple-canary", "'sk-tuple-canary'\t", "sk-tuple-canary\x00"):
         run = tap(config={"api_token": token}, env=DEBUG)
 
@@ -114,7 +114,7 @@ def test_settings_that_are_wrong_say_nothing_private(tap: TapCommand) -> None:
         assert "sk-tuple-canary" not in run.stdout + run.stderr
 
 
-def test_a_redirect_is_not_followed(tap: TapCommand, serve: Serve) -> None:
+def test_redirects_are_not_followed(tap: TapCommand, serve: Serve) -> None:
     elsewhere, sandbox = serve([]), serve(make_calls(3))
     sandbox.faults.append(faults.status(307, headers={"Location": elsewhere.url}))
 
@@ -124,9 +124,7 @@ def test_a_redirect_is_not_followed(tap: TapCommand, serve: Serve) -> None:
     assert elsewhere.requests == []
 
 
-def test_a_netrc_takes_nothing_away_from_the_token(
-    tap: TapCommand, serve: Serve, tmp_path: Path
-) -> None:
+def test_netrc_does_not_replace_the_token(tap: TapCommand, serve: Serve, tmp_path: Path) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login canary password canary\n", encoding="utf-8")
     netrc.chmod(0o600)
@@ -137,7 +135,7 @@ def test_a_netrc_takes_nothing_away_from_the_token(
     assert sandbox.requests[0].headers["Authorization"] == f"Bearer {sandbox.token}"
 
 
-def test_the_token_stands_in_no_representation() -> None:
+def test_token_is_in_no_repr() -> None:
     token = "sk-tuple-canary"  # noqa: S105 - nobody's
     tap = TapTuple(config={"api_token": token})
 
@@ -180,7 +178,7 @@ def ssl_context_of(authority: trustme.CA) -> Any:
     return context
 
 
-def test_a_certificate_is_checked_and_the_environment_may_name_its_authority(
+def test_certificates_are_verified_with_the_configured_authority(
     tap: TapCommand, https_server: tuple[str, Path]
 ) -> None:
     url, bundle = https_server
@@ -195,7 +193,7 @@ def test_a_certificate_is_checked_and_the_environment_may_name_its_authority(
     assert trusted.returncode == 0
 
 
-def test_batch_files_are_not_offered(tap: TapCommand, serve: Serve, tmp_path: Path) -> None:
+def test_batch_is_not_a_capability(tap: TapCommand, serve: Serve, tmp_path: Path) -> None:
     """They would carry emails round a stream map that hashes them."""
     batches = tmp_path / "batches"
     batches.mkdir()
@@ -213,9 +211,7 @@ def test_batch_files_are_not_offered(tap: TapCommand, serve: Serve, tmp_path: Pa
     assert run.stderr.count("Ignoring unknown setting batch_config.") == 1
 
 
-def test_what_the_page_on_privacy_shows_for_emails_and_calls_works(
-    tap: TapCommand, serve: Serve
-) -> None:
+def test_documented_stream_maps_work(tap: TapCommand, serve: Serve) -> None:
     calls = calls_with_canary()
     page = (ROOT / "docs/privacy.md").read_text(encoding="utf-8")
     shown = page.split("<!-- stream maps -->\n```json\n")[1].split("```")[0]

@@ -99,7 +99,7 @@ DEFAULTS = {
 
 
 @pytest.mark.parametrize(("settings", "line"), WRONG)
-def test_a_wrong_setting_is_one_line(settings: dict[str, Any], line: str) -> None:
+def test_invalid_setting_is_one_line(settings: dict[str, Any], line: str) -> None:
     (found,) = problems(normalize(DEFAULTS | settings), SCHEMA, COLUMNS)
 
     assert found.startswith(line)
@@ -120,7 +120,7 @@ def test_a_wrong_setting_is_one_line(settings: dict[str, Any], line: str) -> Non
         {"api_url": "http://[::1]:8000"},
     ],
 )
-def test_a_right_setting_is_no_problem(settings: dict[str, Any]) -> None:
+def test_valid_settings_are_accepted(settings: dict[str, Any]) -> None:
     assert list(problems(DEFAULTS | settings, SCHEMA, COLUMNS)) == []
 
 
@@ -136,7 +136,7 @@ def test_a_right_setting_is_no_problem(settings: dict[str, Any]) -> None:
     ],
 )
 @pytest.mark.parametrize("mode", [(), ("--test",)])
-def test_the_command_line_says_it_before_anything_is_sent_or_written(
+def test_invalid_settings_stop_the_run_before_any_request(
     tap: TapCommand, serve: Callable[..., Sandbox], settings: dict[str, Any], mode: tuple[str, ...]
 ) -> None:
     sandbox = serve(make_calls(3))
@@ -155,7 +155,7 @@ def test_the_command_line_says_it_before_anything_is_sent_or_written(
     "stream_map",
     [{"id": 5}, 5, [], {"__key_properties__": "canary@lumen.example"}, {"__filter__": ["canary"]}],
 )
-def test_invalid_stream_map_is_named(tap: TapCommand, stream_map: Any) -> None:
+def test_invalid_stream_map_is_reported(tap: TapCommand, stream_map: Any) -> None:
     run = tap(config={"api_token": TOKEN, "stream_maps": {"calls": stream_map}})
 
     assert run.returncode == 1
@@ -163,7 +163,7 @@ def test_invalid_stream_map_is_named(tap: TapCommand, stream_map: Any) -> None:
     assert "canary" not in run.stderr
 
 
-def test_a_setting_of_the_wrong_type_is_named_without_its_value(tap: TapCommand) -> None:
+def test_mistyped_setting_is_reported_without_its_value(tap: TapCommand) -> None:
     run = tap(config={"api_token": TOKEN, "stream_map_config": "canary"})
 
     assert run.errors == [
@@ -172,9 +172,7 @@ def test_a_setting_of_the_wrong_type_is_named_without_its_value(tap: TapCommand)
     assert "canary" not in run.stderr
 
 
-def test_a_setting_that_there_is_not_is_warned_of(
-    tap: TapCommand, serve: Callable[..., Sandbox]
-) -> None:
+def test_unknown_setting_logs_a_warning(tap: TapCommand, serve: Callable[..., Sandbox]) -> None:
     run = tap(config=config_for(serve([]), start_dat="2026-01-01"))
 
     assert "Ignoring unknown setting start_dat." in run.stderr
@@ -182,7 +180,7 @@ def test_a_setting_that_there_is_not_is_warned_of(
 
 
 @pytest.mark.skipif(find_spec("faker") is not None, reason="expected: faker is not a dependency")
-def test_map_that_needs_faker_names_the_package() -> None:
+def test_map_with_faker_names_the_missing_package() -> None:
     maps = {"call_participations": {"user_email": "fake.email()"}}
 
     (found,) = problems(DEFAULTS | {"stream_maps": maps}, SCHEMA, COLUMNS)
@@ -190,7 +188,7 @@ def test_map_that_needs_faker_names_the_package() -> None:
     assert found == "stream_maps: 'fake' needs the package faker, which isn't installed."
 
 
-def test_maps_by_pattern_and_of_a_source_are_right() -> None:
+def test_maps_by_pattern_and_source_are_valid() -> None:
     maps = {
         "call*": {"user_email": None},
         "copy": {"__source__": "calls", "id": "__NULL__"},
@@ -199,7 +197,7 @@ def test_maps_by_pattern_and_of_a_source_are_right() -> None:
     assert list(problems(DEFAULTS | {"stream_maps": maps}, SCHEMA, COLUMNS)) == []
 
 
-def test_several_wrong_settings_are_a_line_each(tap: TapCommand) -> None:
+def test_each_invalid_setting_has_its_own_line(tap: TapCommand) -> None:
     run = tap(config={"page_size": 0, "start_date": "soon"})
 
     assert [error.split(" is ")[0] for error in run.errors] == [
@@ -209,7 +207,7 @@ def test_several_wrong_settings_are_a_line_each(tap: TapCommand) -> None:
     ]
 
 
-def test_a_null_setting_is_one_left_out(tap: TapCommand, serve: Callable[..., Sandbox]) -> None:
+def test_null_setting_is_unset(tap: TapCommand, serve: Callable[..., Sandbox]) -> None:
     sandbox = serve(make_calls(3))
 
     run = tap(config=config_for(sandbox, page_size=None, start_date=None))
@@ -220,7 +218,7 @@ def test_a_null_setting_is_one_left_out(tap: TapCommand, serve: Callable[..., Sa
 
 @pytest.mark.parametrize("option", ["--config", "--state", "--catalog"])
 @pytest.mark.parametrize("text", ["{", "[]", '{"streams": 3, "bookmarks": 3, "api_token": ""}'])
-def test_a_file_of_the_wrong_shape_is_one_line(
+def test_malformed_config_file_is_one_line(
     tap: TapCommand, tmp_path: Path, option: str, text: str
 ) -> None:
     file = tmp_path / "odd.json"
@@ -234,7 +232,7 @@ def test_a_file_of_the_wrong_shape_is_one_line(
     assert "Traceback" not in run.stderr
 
 
-def test_a_configuration_that_is_not_there_is_one_line(tap: TapCommand) -> None:
+def test_missing_config_file_is_one_line(tap: TapCommand) -> None:
     run = tap("--config", "nowhere.json")
 
     assert run.errors == ["Can't read --config nowhere.json: No such file or directory."]

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     Serve = Callable[..., Sandbox]
 
 
-def test_a_call_finalised_within_the_lookback_is_picked_up_by_the_next_run(
-    tap: TapCommand, serve: Serve
-) -> None:
+def test_late_call_within_the_lookback_is_read(tap: TapCommand, serve: Serve) -> None:
     log = CallLog(make_calls(100))
     sandbox = serve(log)
     first = tap(config=config_for(sandbox))
@@ -33,7 +31,7 @@ def test_a_call_finalised_within_the_lookback_is_picked_up_by_the_next_run(
     assert bookmarks(second.state) == bookmarks(first.state)
 
 
-def test_a_start_date_before_any_call_reads_all_history(tap: TapCommand, serve: Serve) -> None:
+def test_early_start_date_reads_all_history(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(3))
 
     run = tap(config=config_for(sandbox, start_date="0001-01-01"))
@@ -42,7 +40,7 @@ def test_a_start_date_before_any_call_reads_all_history(tap: TapCommand, serve: 
     assert sandbox.requests[0].query["since"] == "1970-01-01T00:00:00.000Z"
 
 
-def test_an_empty_window_asks_for_nothing(tap: TapCommand, serve: Serve) -> None:
+def test_empty_time_range_sends_no_request(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(30))
 
     config = config_for(sandbox, end_date=minute(10))

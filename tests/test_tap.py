@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CATALOG_SNAPSHOT = ROOT / "tests" / "catalog.json"
 
 
-def test_every_row_comes_once_with_the_values_of_the_source(tap: TapCommand, serve: Serve) -> None:
+def test_every_row_is_written_once_with_its_values(tap: TapCommand, serve: Serve) -> None:
     calls = [make_call(number, participations=number % 4) for number in range(1, 251)]
     sandbox = serve(calls)
 
@@ -36,7 +36,7 @@ def test_every_row_comes_once_with_the_values_of_the_source(tap: TapCommand, ser
     assert run.records("call_participations") == participation_rows
 
 
-def test_12345_calls_make_13_requests_and_2_schemas(tap: TapCommand, serve: Serve) -> None:
+def test_large_run_makes_13_requests_and_2_schemas(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(12_345))
 
     run = tap(config=config_for(sandbox))
@@ -48,7 +48,7 @@ def test_12345_calls_make_13_requests_and_2_schemas(tap: TapCommand, serve: Serv
     assert 13 <= run.count("STATE") <= 16
 
 
-def test_a_last_page_that_is_full_is_the_end(tap: TapCommand, serve: Serve) -> None:
+def test_full_last_page_ends_the_run(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(20))
 
     run = tap(config=config_for(sandbox, page_size=10))
@@ -57,9 +57,7 @@ def test_a_last_page_that_is_full_is_the_end(tap: TapCommand, serve: Serve) -> N
     assert len(sandbox.requests) == 2
 
 
-def test_both_schemas_come_before_any_record_even_if_there_is_none(
-    tap: TapCommand, serve: Serve
-) -> None:
+def test_schemas_are_written_without_any_records(tap: TapCommand, serve: Serve) -> None:
     for calls in (make_calls(3), []):
         run = tap(config=config_for(serve(calls)))
 
@@ -68,9 +66,7 @@ def test_both_schemas_come_before_any_record_even_if_there_is_none(
         assert "SCHEMA" not in kinds[2:]
 
 
-def test_the_first_request_names_the_window_and_the_page_size(
-    tap: TapCommand, serve: Serve
-) -> None:
+def test_first_request_has_time_range_and_page_size(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve([])
     began = datetime.now(UTC)
 
@@ -91,7 +87,7 @@ def test_the_first_request_names_the_window_and_the_page_size(
         ("2026-03-01T09:30:00.123456Z", "2026-03-01T09:30:00.123456Z"),
     ],
 )
-def test_start_date_takes_a_date_a_naive_time_and_any_offset(
+def test_start_date_accepts_dates_and_any_offset(
     tap: TapCommand, serve: Serve, start_date: str, since: str
 ) -> None:
     sandbox = serve([])
@@ -102,7 +98,7 @@ def test_start_date_takes_a_date_a_naive_time_and_any_offset(
     assert sandbox.requests[0].query["until"] == "2026-04-01T00:00:00.000Z"
 
 
-def test_start_and_end_date_bound_what_is_read(tap: TapCommand, serve: Serve) -> None:
+def test_start_and_end_date_limit_the_calls(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(10))
 
     dates = {"start_date": "2026-03-02T09:03:00Z", "end_date": "2026-03-02T09:07:00Z"}
@@ -111,7 +107,7 @@ def test_start_and_end_date_bound_what_is_read(tap: TapCommand, serve: Serve) ->
     assert run.ids("calls") == [3, 4, 5, 6]
 
 
-def test_of_a_link_nothing_is_used_but_that_it_is_there(tap: TapCommand, serve: Serve) -> None:
+def test_link_target_is_ignored(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(25))
     elsewhere = "https://elsewhere.example/steal?page=2&per_page=10&since=2026-01-01T00:00:00Z"
 
@@ -144,7 +140,7 @@ def test_links_may_be_relative(tap: TapCommand, serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("selected", ["calls", "call_participations"])
-def test_one_stream_alone_is_written_alone(tap: TapCommand, serve: Serve, selected: str) -> None:
+def test_only_the_selected_stream_is_written(tap: TapCommand, serve: Serve, selected: str) -> None:
     calls = make_calls(25)
     other = {"calls": "call_participations", "call_participations": "calls"}[selected]
     catalog = tap.discover(**{other: False})
@@ -156,7 +152,7 @@ def test_one_stream_alone_is_written_alone(tap: TapCommand, serve: Serve, select
     assert {m["stream"] for m in run.messages if m["type"] != "STATE"} == {selected}
 
 
-def test_maps_of_streams_that_are_not_selected_stand(tap: TapCommand, serve: Serve) -> None:
+def test_maps_of_deselected_streams_are_valid(tap: TapCommand, serve: Serve) -> None:
     """A filter of calls counts for participations that are selected alone."""
     maps = {
         "calls": {"__filter__": "id > 20"},
@@ -174,7 +170,7 @@ def test_maps_of_streams_that_are_not_selected_stand(tap: TapCommand, serve: Ser
     assert participations_alone.records("calls") == []
 
 
-def test_a_run_without_a_selected_stream_says_so(tap: TapCommand, serve: Serve) -> None:
+def test_run_without_a_selected_stream_fails(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(3))
 
     run = tap(
@@ -186,7 +182,7 @@ def test_a_run_without_a_selected_stream_says_so(tap: TapCommand, serve: Serve) 
     assert (run.returncode, sandbox.requests) == (1, [])
 
 
-def test_a_catalog_may_leave_the_parent_out(tap: TapCommand, serve: Serve) -> None:
+def test_catalog_may_omit_the_parent_stream(tap: TapCommand, serve: Serve) -> None:
     catalog = tap.discover()
     catalog["streams"] = [s for s in catalog["streams"] if s["tap_stream_id"] != "calls"]
 
@@ -211,7 +207,7 @@ def test_deselected_columns_are_left_out(tap: TapCommand, serve: Serve) -> None:
         assert not {"user_email", "duration_seconds"} & set(schema["properties"])
 
 
-def test_a_column_missing_from_an_older_catalog_is_left_out(tap: TapCommand, serve: Serve) -> None:
+def test_column_missing_from_the_catalog_is_left_out(tap: TapCommand, serve: Serve) -> None:
     catalog = tap.discover()
     for stream in catalog["streams"]:
         stream["schema"]["properties"].pop("user_email", None)
@@ -221,7 +217,7 @@ def test_a_column_missing_from_an_older_catalog_is_left_out(tap: TapCommand, ser
     assert "user_email" not in run.records("call_participations")[0]
 
 
-def test_a_connection_test_asks_for_a_single_call(tap: TapCommand, serve: Serve) -> None:
+def test_connection_test_requests_a_single_call(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(25))
 
     run = tap("--test", config=config_for(sandbox))
@@ -233,7 +229,7 @@ def test_a_connection_test_asks_for_a_single_call(tap: TapCommand, serve: Serve)
     assert (run.ids("calls"), run.ids("call_participations")) == ([1], [10])
 
 
-def test_the_schemas_alone_can_be_had_without_a_request(tap: TapCommand, serve: Serve) -> None:
+def test_schema_test_sends_no_request(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(25))
 
     run = tap("--test=schema", config=config_for(sandbox))
@@ -241,7 +237,7 @@ def test_the_schemas_alone_can_be_had_without_a_request(tap: TapCommand, serve: 
     assert (run.count("SCHEMA"), run.count("RECORD"), sandbox.requests) == (2, 0, [])
 
 
-def test_the_catalog_is_the_one_under_review(tap: TapCommand) -> None:
+def test_catalog_matches_the_snapshot(tap: TapCommand) -> None:
     run = tap("--discover")
 
     assert run.returncode == 0
@@ -251,7 +247,7 @@ def test_the_catalog_is_the_one_under_review(tap: TapCommand) -> None:
     )
 
 
-def test_every_property_is_described_and_has_a_plain_type_list(tap: TapCommand) -> None:
+def test_properties_have_descriptions_and_plain_types(tap: TapCommand) -> None:
     for stream in json.loads(tap("--discover").stdout)["streams"]:
         for name, schema in stream["schema"]["properties"].items():
             assert schema["description"], name
@@ -259,7 +255,7 @@ def test_every_property_is_described_and_has_a_plain_type_list(tap: TapCommand) 
             assert "anyOf" not in schema, name
 
 
-def test_settings_come_from_the_environment(tap: TapCommand, serve: Serve) -> None:
+def test_settings_can_come_from_the_environment(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(25))
     env = {
         "TAP_TUPLE_API_URL": sandbox.url,
@@ -273,7 +269,9 @@ def test_settings_come_from_the_environment(tap: TapCommand, serve: Serve) -> No
     assert len(sandbox.requests) == 3
 
 
-def test_settings_come_from_a_dotenv_file(tap: TapCommand, serve: Serve, tmp_path: Path) -> None:
+def test_settings_can_come_from_a_dotenv_file(
+    tap: TapCommand, serve: Serve, tmp_path: Path
+) -> None:
     sandbox = serve(make_calls(5))
     (tmp_path / ".env").write_text(
         f"TAP_TUPLE_API_URL={sandbox.url}\nTAP_TUPLE_API_TOKEN={sandbox.token}\n", encoding="utf-8"
@@ -299,7 +297,7 @@ def test_about_and_version_need_no_settings(tap: TapCommand) -> None:
     assert tap("--version").stdout.startswith("tap-tuple v")
 
 
-def test_requests_carry_the_token_and_say_who_asks(tap: TapCommand, serve: Serve) -> None:
+def test_requests_have_token_and_user_agent(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve([])
 
     tap(config=config_for(sandbox))
@@ -311,7 +309,7 @@ def test_requests_carry_the_token_and_say_who_asks(tap: TapCommand, serve: Serve
     assert second["User-Agent"] == "acme-data/1.0"
 
 
-def test_the_log_sums_a_run_up_per_stream(tap: TapCommand, serve: Serve) -> None:
+def test_log_has_a_summary_per_stream(tap: TapCommand, serve: Serve) -> None:
     run = tap(config=config_for(serve(make_calls(25)), page_size=10, end_date="2026-04-01"))
 
     for stream, rows in (("calls", 25), ("call_participations", 50)):
@@ -322,7 +320,7 @@ def test_the_log_sums_a_run_up_per_stream(tap: TapCommand, serve: Serve) -> None
         assert run.stderr.count(line) == 1
 
 
-def test_the_log_counts_the_rows_that_are_left_by_filters(tap: TapCommand, serve: Serve) -> None:
+def test_summary_counts_filtered_rows(tap: TapCommand, serve: Serve) -> None:
     maps = {"calls": {"__filter__": "id > 20"}, "call_participations": {"__alias__": "seats"}}
 
     run = tap(config=config_for(serve(make_calls(1025)), page_size=1000, stream_maps=maps))
@@ -334,9 +332,7 @@ def test_the_log_counts_the_rows_that_are_left_by_filters(tap: TapCommand, serve
     assert " (1 request, " in idle.stderr
 
 
-def test_rows_are_the_same_whether_or_not_the_sdk_writes_them(
-    tap: TapCommand, serve: Serve
-) -> None:
+def test_rows_match_those_written_by_the_sdk(tap: TapCommand, serve: Serve) -> None:
     """A stream map that changes nothing takes the rows the SDK's way."""
     config = config_for(serve(make_calls(25)), page_size=10, end_date="2026-04-01")
     idle = {"calls": {"id": "id"}, "call_participations": {"id": "id"}}
@@ -350,7 +346,7 @@ def test_rows_are_the_same_whether_or_not_the_sdk_writes_them(
     assert written[0] == written[1]
 
 
-def test_settings_may_come_from_files(tmp_path: Path, serve: Serve) -> None:
+def test_settings_can_come_from_files(tmp_path: Path, serve: Serve) -> None:
     """As the SDK's own classes, the tap takes a path or a list of paths."""
     first, second = tmp_path / "first.json", tmp_path / "second.json"
     first.write_text(json.dumps(config_for(serve([]), page_size=7, start_date=None)))
@@ -361,7 +357,7 @@ def test_settings_may_come_from_files(tmp_path: Path, serve: Serve) -> None:
     assert TapTuple(config=[first, second]).config["page_size"] == 8
 
 
-def test_query_parameters_of_a_new_stream(serve: Serve) -> None:
+def test_new_stream_has_query_parameters(serve: Serve) -> None:
     config = config_for(serve([]), start_date="2026-03-01", end_date="2026-04-01", page_size=5)
 
     stream = TapTuple(config=config).streams["calls"]

@@ -54,13 +54,13 @@ def commands(workflow: Path) -> set[str]:
         ("vendor.github-issue-config", [GITHUB / "ISSUE_TEMPLATE/config.yml"]),
     ],
 )
-def test_githubs_files_have_the_shape_that_github_takes(schema: str, documents: list[Path]) -> None:
+def test_github_files_match_their_schemas(schema: str, documents: list[Path]) -> None:
     checked = run_tool("check-jsonschema", "--builtin-schema", schema, *documents)
 
     assert checked.returncode == 0, checked.stdout
 
 
-def test_zizmor_finds_nothing_to_object_to() -> None:
+def test_zizmor_finds_nothing() -> None:
     audited = run_tool("zizmor", "--offline", "--persona=auditor", "--no-ignores", GITHUB)
 
     assert audited.returncode == 0, audited.stdout
@@ -68,7 +68,7 @@ def test_zizmor_finds_nothing_to_object_to() -> None:
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
-def test_every_action_is_pinned_and_says_its_version(workflow: Path) -> None:
+def test_actions_are_pinned_with_a_version_comment(workflow: Path) -> None:
     lines = re.findall(r"uses: (.+)", workflow.read_text("utf-8"))
     of_others = [line for line in lines if not line.startswith("$/")]
 
@@ -78,7 +78,7 @@ def test_every_action_is_pinned_and_says_its_version(workflow: Path) -> None:
     ] == []
 
 
-def test_an_action_has_one_version_in_all_workflows() -> None:
+def test_actions_have_one_version_in_all_workflows() -> None:
     pins = {
         pin for path in WORKFLOWS for pin in re.findall(r"uses: (\S+@.+)", path.read_text("utf-8"))
     }
@@ -87,12 +87,12 @@ def test_an_action_has_one_version_in_all_workflows() -> None:
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
-def test_a_job_has_the_permissions_it_names_and_no_others(workflow: Path) -> None:
+def test_jobs_name_their_permissions(workflow: Path) -> None:
     assert YAML(typ="safe").load(workflow)["permissions"] == {}
     assert all("permissions" in job for job in jobs(workflow).values())
 
 
-def test_a_change_has_to_pass_what_the_script_for_any_machine_runs() -> None:
+def test_workflow_runs_everything_of_the_ci_script() -> None:
     script = (ROOT / ".ci/run").read_text("utf-8")
     wanted = set(re.findall(r"^.*(uv run .+)$", script, re.MULTILINE))
 
@@ -100,7 +100,7 @@ def test_a_change_has_to_pass_what_the_script_for_any_machine_runs() -> None:
     assert wanted <= commands(GITHUB / "workflows/test.yml")
 
 
-def test_a_release_publishes_what_the_tests_built() -> None:
+def test_release_publishes_the_tested_files() -> None:
     release = jobs(GITHUB / "workflows/release.yml")
     tests = jobs(GITHUB / "workflows/test.yml")
 
@@ -126,7 +126,7 @@ def test_api_workflow_does_nothing_without_a_token(token: str, output: str, tmp_
     assert {step["if"] for step in other_steps} == {"steps.token.outputs.is-set"}
 
 
-def test_the_paths_that_a_workflow_names_exist() -> None:
+def test_ignored_paths_exist() -> None:
     ignored = {
         path
         for workflow in WORKFLOWS
@@ -138,7 +138,7 @@ def test_the_paths_that_a_workflow_names_exist() -> None:
     assert [path for path in ignored if not (ROOT / path).exists()] == []
 
 
-def test_the_guide_for_contributors_has_every_room_and_no_other() -> None:
+def test_contributing_lists_every_module() -> None:
     guide = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     package = ROOT / "tap_tuple"
     modules = {path.relative_to(ROOT).as_posix() for path in package.glob("[!_]*.py")}

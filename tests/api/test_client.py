@@ -29,7 +29,7 @@ def http_date(seconds_from_now: float) -> str:
     return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds_from_now), usegmt=True)
 
 
-def test_faults_in_a_row_are_survived_with_every_row_once(tap: TapCommand, serve: Serve) -> None:
+def test_consecutive_faults_lose_and_repeat_no_row(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(100))
     spoilt = [
         faults.status(500),
@@ -70,13 +70,13 @@ def waits_of(*spoilt: Fault, fails: bool = False) -> list[float]:
     return clock.waits
 
 
-def test_retry_after_is_obeyed_in_seconds_and_as_a_date() -> None:
+def test_retry_after_works_in_seconds_and_as_a_date() -> None:
     date = faults.status(429, headers={"Retry-After": http_date(90), "Date": http_date(0)})
 
     assert waits_of(faults.rate_limited("42"), date) == [42.0, 90.0]
 
 
-def test_retry_after_goes_by_the_clock_of_the_server() -> None:
+def test_retry_after_date_uses_the_clock_of_the_server() -> None:
     """This machine's clock may be wrong by more than the wait."""
     hour = 3600
     headers = {"Retry-After": http_date(hour + 30), "Date": http_date(hour)}
@@ -85,7 +85,7 @@ def test_retry_after_goes_by_the_clock_of_the_server() -> None:
 
 
 @pytest.mark.parametrize(("zone", "servers"), [("GMT", "-0000"), ("-0000", "GMT")])
-def test_dates_of_http_are_in_utc_with_or_without_a_zone(zone: str, servers: str) -> None:
+def test_http_dates_are_utc_with_or_without_a_zone(zone: str, servers: str) -> None:
     headers = {
         "Retry-After": f"Mon, 02 Mar 2026 09:00:30 {zone}",
         "Date": f"Mon, 02 Mar 2026 09:00:00 {servers}",
@@ -94,7 +94,7 @@ def test_dates_of_http_are_in_utc_with_or_without_a_zone(zone: str, servers: str
     assert waits_of(faults.status(429, headers=headers)) == [30.0]
 
 
-def test_retry_after_is_obeyed_beside_a_date_that_is_none() -> None:
+def test_retry_after_works_with_invalid_date_header() -> None:
     headers = {"Retry-After": http_date(30), "Date": "soon"}
 
     (wait,) = waits_of(faults.status(429, headers=headers))
@@ -102,12 +102,12 @@ def test_retry_after_is_obeyed_beside_a_date_that_is_none() -> None:
     assert 28 < wait <= 30
 
 
-def test_a_retry_after_that_is_over_is_a_wait_of_a_second() -> None:
+def test_past_retry_after_waits_for_a_second() -> None:
     for value in ("0", http_date(-60)):
         assert waits_of(faults.rate_limited(value)) == [1.0]
 
 
-def test_retry_after_has_a_ceiling() -> None:
+def test_retry_after_is_limited() -> None:
     assert waits_of(faults.rate_limited("86400"), faults.rate_limited(http_date(86400))) == [
         300.0,
         300.0,
@@ -115,7 +115,7 @@ def test_retry_after_has_a_ceiling() -> None:
 
 
 @pytest.mark.parametrize("value", [None, "soon", "-5", "Sun, 99 Nov 2026 99:00:00 GMT"])
-def test_without_retry_after_the_waits_grow_with_jitter_up_to_a_minute(value: str | None) -> None:
+def test_waits_grow_with_jitter_up_to_a_minute(value: str | None) -> None:
     waits = waits_of(*[faults.rate_limited(value)] * 12)
 
     ceilings = [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60, 60]
@@ -123,12 +123,12 @@ def test_without_retry_after_the_waits_grow_with_jitter_up_to_a_minute(value: st
     assert len(set(waits)) == len(waits)
 
 
-def test_patience_outlasts_minutes_in_which_others_use_the_quota_up() -> None:
+def test_run_waits_while_others_use_up_the_rate_limit() -> None:
     """Each try meets a used-up window: the quota is free again after five minutes."""
     assert sum(waits_of(*[faults.rate_limited("50")] * 6)) == 300
 
 
-def test_patience_ends() -> None:
+def test_run_gives_up_on_a_permanent_rate_limit() -> None:
     waits = waits_of(*[faults.rate_limited("60")] * 40, fails=True)
     assert sum(waits) == pytest.approx(600, abs=61)
 
@@ -154,7 +154,7 @@ def test_patience_ends() -> None:
     ],
     ids=["500", "html", "object", "reset", "truncated", "rate limit"],
 )
-def test_giving_up_is_one_line_with_the_host_the_cause_and_the_tries(
+def test_giving_up_names_host_cause_and_attempts(
     tap: TapCommand, serve: Serve, spoilt: Fault, said: str
 ) -> None:
     sandbox = serve(make_calls(3))
@@ -171,7 +171,7 @@ def test_giving_up_is_one_line_with_the_host_the_cause_and_the_tries(
     assert run.count("RECORD") == 0
 
 
-def test_an_unreachable_host_is_one_line(tap: TapCommand) -> None:
+def test_unreachable_host_is_one_line(tap: TapCommand) -> None:
     port = free_port()
     config = {"api_url": f"http://127.0.0.1:{port}", "api_token": "sk-tuple-x"}
 
@@ -224,7 +224,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("spoilt", "said"), REFUSED)
-def test_a_refusal_is_one_line_that_says_what_to_do_after_one_request(
+def test_rejected_request_is_one_line_and_not_retried(
     tap: TapCommand, serve: Serve, spoilt: Fault, said: str
 ) -> None:
     sandbox = serve(make_calls(3))
@@ -240,7 +240,7 @@ def test_a_refusal_is_one_line_that_says_what_to_do_after_one_request(
     assert "Traceback" not in run.stderr
 
 
-def test_long_words_of_the_api_are_cut(tap: TapCommand, serve: Serve) -> None:
+def test_long_api_messages_are_not_quoted(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve([])
     sandbox.faults.append(faults.status(422, b"since " * 1000))
 
@@ -249,7 +249,7 @@ def test_long_words_of_the_api_are_cut(tap: TapCommand, serve: Serve) -> None:
     assert len(run.errors[0]) < 400
 
 
-def test_the_sandbox_refuses_a_wrong_token_as_tuple_does(tap: TapCommand, serve: Serve) -> None:
+def test_wrong_token_is_rejected_by_the_sandbox(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(3))
 
     run = tap("--test", config=config_for(sandbox) | {"api_token": "sk-tuple-revoked"})

@@ -127,7 +127,7 @@ class TestPass:
 
         assert one_pass.has_repeats_before(FIRST_END + timedelta(seconds=20))
 
-    def test_page_1_alone_is_not_all_that_earlier_rounds_saw(self) -> None:
+    def test_page_1_is_compared_with_earlier_rounds(self) -> None:
         one_pass = Pass()
         one_pass.add(1, by_id(tied_calls([1, 2])))
         one_pass.add(2, by_id(tied_calls([3])))

@@ -38,7 +38,7 @@ def lines_of_a_run(
     return [r.getMessage() for r in caplog.records if r.getMessage().startswith("Read ")]
 
 
-def test_a_long_run_is_followed_every_ten_seconds(caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_is_logged_every_ten_seconds(caplog: pytest.LogCaptureFixture) -> None:
     lines = lines_of_a_run(caplog, calls=30, seconds_per_request=4)
 
     assert lines[0] == "Read 3 of 30 calls (10 %), page 3. About 0:01:48 left."
@@ -46,13 +46,11 @@ def test_a_long_run_is_followed_every_ten_seconds(caplog: pytest.LogCaptureFixtu
     assert len(lines) == 10
 
 
-def test_a_run_of_a_few_seconds_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_short_run_logs_no_progress(caplog: pytest.LogCaptureFixture) -> None:
     assert lines_of_a_run(caplog, calls=30, seconds_per_request=0.3) == []
 
 
-def test_the_time_left_counts_the_waits_that_the_budget_will_make(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_time_left_includes_rate_limit_waits(caplog: pytest.LogCaptureFixture) -> None:
     """Forty more requests at ten a minute take four minutes, however fast the first ones were."""
     lines = lines_of_a_run(caplog, calls=50, seconds_per_request=1, requests_per_minute=10)
 
@@ -61,7 +59,7 @@ def test_the_time_left_counts_the_waits_that_the_budget_will_make(
     assert found[1] == "0:04:00"
 
 
-def test_a_run_of_100_pages_logs_fewer_than_150_lines(
+def test_run_of_100_pages_logs_fewer_than_150_lines(
     tap: TapCommand, serve: Callable[..., Sandbox]
 ) -> None:
     config = config_for(serve(make_calls(1000)), page_size=10, requests_per_minute=1000)

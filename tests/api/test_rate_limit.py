@@ -49,16 +49,14 @@ def statuses(sandbox: Sandbox) -> set[int | None]:
     return {request.status for request in sandbox.requests}
 
 
-def test_60_pages_never_wait() -> None:
+def test_limit_allows_60_pages_without_waiting() -> None:
     clock, sandbox = sync(60)
 
     assert clock.waits == []
     assert len(sandbox.requests) == 60
 
 
-def test_70_requests_at_60_a_minute_take_a_little_over_a_minute(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_limit_spreads_70_requests_over_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         clock, sandbox = sync(70)
 
@@ -71,7 +69,7 @@ def test_70_requests_at_60_a_minute_take_a_little_over_a_minute(
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_jittery_network_never_brings_a_429_to_a_tap_that_is_alone(seed: int) -> None:
+def test_jittery_network_never_causes_a_429(seed: int) -> None:
     """The server counts a request when it arrives, which may be long after it was sent."""
     jitter = random.Random(seed)  # noqa: S311 - not for secrets
 
@@ -81,7 +79,7 @@ def test_a_jittery_network_never_brings_a_429_to_a_tap_that_is_alone(seed: int) 
     assert len(sandbox.requests) == 200
 
 
-def test_a_smaller_share_is_kept_to() -> None:
+def test_smaller_limit_is_respected() -> None:
     clock, sandbox = sync(25, requests_per_minute=10)
 
     at = [request.at for request in sandbox.requests]
@@ -98,7 +96,7 @@ def test_retries_count_as_requests() -> None:
     assert any(wait > 40 for wait in clock.waits)
 
 
-def test_the_budget_is_spent_by_a_request_that_fails() -> None:
+def test_failed_requests_count_as_requests() -> None:
     limiter = RateLimiter(2, logging.getLogger("test"))
     clock = StandingClock()
 

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     Serve = Callable[..., Sandbox]
 
 
-def test_nulls_and_missing_participations_are_rows_like_others(
-    tap: TapCommand, serve: Serve
-) -> None:
+def test_null_and_missing_values_become_rows(tap: TapCommand, serve: Serve) -> None:
     calls = make_calls(4)
     calls[0]["call_participations"][0]["user"] = None
     calls[0]["call_participations"][1]["user"] = {"email": None}
@@ -46,7 +44,7 @@ def test_nulls_and_missing_participations_are_rows_like_others(
     assert run.returncode == 0
 
 
-def test_each_new_field_is_warned_of_once_a_run(tap: TapCommand, serve: Serve) -> None:
+def test_new_field_logs_one_warning_per_run(tap: TapCommand, serve: Serve) -> None:
     calls = make_calls(30)
     for call in calls:
         call["room"] = {"name": "Lounge"}
@@ -69,7 +67,7 @@ def test_each_new_field_is_warned_of_once_a_run(tap: TapCommand, serve: Serve) -
     [b"1e999", b"1" * 5000, b'"\xff"', b"[" * 500 + b"]" * 500],
     ids=["too large", "too long", "no UTF-8", "too deep"],
 )
-def test_a_new_field_may_hold_anything(tap: TapCommand, serve: Serve, value: bytes) -> None:
+def test_new_field_may_have_any_value(tap: TapCommand, serve: Serve, value: bytes) -> None:
     calls = make_calls(3)
     sandbox = serve(calls)
     body = (
@@ -116,7 +114,7 @@ def test_a_new_field_may_hold_anything(tap: TapCommand, serve: Serve, value: byt
         ),
     ],
 )
-def test_a_wrong_value_is_named_and_nothing_of_its_page_goes_out(
+def test_mistyped_value_is_reported_before_its_page_is_written(
     tap: TapCommand, serve: Serve, field: str, value: Any, message: str
 ) -> None:
     sandbox = serve(make_calls(30))

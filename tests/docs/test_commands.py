@@ -57,7 +57,7 @@ def warehouse(postgres: str) -> Iterator[str]:
         server.execute("DROP DATABASE newcomer WITH (FORCE)")
 
 
-def test_every_command_of_the_documents_has_a_check() -> None:
+def test_every_command_has_a_check() -> None:
     names = {each.name.replace(" ", "_") for each in commands_to_run()} - ELSEWHERE
 
     assert names == {name.removeprefix("check_") for name in vars(Walk) if "check_" in name}
@@ -66,9 +66,7 @@ def test_every_command_of_the_documents_has_a_check() -> None:
 @pytest.mark.slow
 @pytest.mark.xdist_group("newcomer")
 @needs_target_duckdb
-def test_every_command_of_the_documents_does_what_it_says(
-    serve: Callable[..., Sandbox], warehouse: str, tmp_path: Path
-) -> None:
+def test_every_command_works(serve: Callable[..., Sandbox], warehouse: str, tmp_path: Path) -> None:
     walk = Walk(tmp_path, serve(team_calls()), warehouse)
     names = [each.name for each in commands_to_run() if each.name not in ELSEWHERE]
 

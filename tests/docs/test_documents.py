@@ -50,17 +50,17 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in plain}
 
 
-def test_the_settings_are_those_of_about() -> None:
+def test_settings_match_about() -> None:
     assert between("settings", SETTINGS).strip() == settings_table()
 
 
-def test_the_capabilities_are_those_of_about() -> None:
+def test_capabilities_match_about() -> None:
     named = between("capabilities", SETTINGS)
 
     assert named == ", ".join(f"`{each}`" for each in TapTuple.capabilities)
 
 
-def test_the_readme_takes_five_minutes() -> None:
+def test_readme_is_short() -> None:
     assert len(text_of(README).splitlines()) < 200
 
 
@@ -69,7 +69,7 @@ def test_every_document_is_known() -> None:
 
 
 @each_document
-def test_every_link_to_a_file_leads_to_it_and_to_its_heading(document: Path) -> None:
+def test_links_to_files_and_headings_work(document: Path) -> None:
     links = re.findall(r"\]\(([^):]+)\)", prose(document))
     broken = []
     for link in links:
@@ -82,13 +82,13 @@ def test_every_link_to_a_file_leads_to_it_and_to_its_heading(document: Path) -> 
     assert broken == []
 
 
-def test_the_readme_leads_to_every_page() -> None:
+def test_readme_links_to_every_page() -> None:
     linked = {link.partition("#")[0] for link in re.findall(r"\]\(([^):]+)\)", prose(README))}
 
     assert {path.relative_to(ROOT).as_posix() for path in DOCUMENTS[1:]} <= linked
 
 
-def test_every_block_of_commands_is_run_or_says_why_not() -> None:
+def test_command_blocks_are_marked() -> None:
     shell = [each for each in blocks() if each.language in {"sh", "bash", "shell", "console"}]
     names = [each.name for each in commands_to_run()]
 
@@ -98,7 +98,7 @@ def test_every_block_of_commands_is_run_or_says_why_not() -> None:
         assert re.fullmatch(r"(run|not run|file): .+", each.mark), each
 
 
-def test_blocks_of_code_are_well_formed() -> None:
+def test_code_blocks_are_well_formed() -> None:
     for each in blocks():
         if each.language == "python":
             ast.parse(each.text)
@@ -107,7 +107,7 @@ def test_blocks_of_code_are_well_formed() -> None:
         assert each.language != "py", each
 
 
-def test_meltano_stays_below_its_next_major_version_and_on_a_python_that_works() -> None:
+def test_meltano_commands_have_version_bounds() -> None:
     paths = [*DOCUMENTS, *ROOT.glob(".github/**/*.*"), *ROOT.glob("*.yml")]
     lines = "\n".join(path.read_text("utf-8") for path in paths).replace('", "', " ").splitlines()
     installs = re.compile(r"(?:uvx|install)\b.*(?<![\w./-])meltano(?![\w/-])")
@@ -119,7 +119,7 @@ def test_meltano_stays_below_its_next_major_version_and_on_a_python_that_works()
         assert PYTHON in command
 
 
-def test_the_messages_under_troubleshooting_are_the_taps_own() -> None:
+def test_troubleshooting_messages_exist() -> None:
     source = "".join(path.read_text("utf-8") for path in (ROOT / "tap_tuple").rglob("*.py"))
     joined = re.sub(r'"\n\s+f?"', "", source)
     _, _, own = text_of(TROUBLESHOOTING).partition("## The tap says")
@@ -129,7 +129,7 @@ def test_the_messages_under_troubleshooting_are_the_taps_own() -> None:
     assert [message for message in said if message not in joined] == []
 
 
-def test_every_query_is_a_question() -> None:
+def test_every_query_is_documented() -> None:
     asked = re.findall(r"\]\(\.\./(queries/\w+\.sql)\)", text_of(ROOT / "docs/questions.md"))
 
     assert sorted(asked) == sorted(
@@ -137,7 +137,7 @@ def test_every_query_is_a_question() -> None:
     )
 
 
-def test_the_script_for_any_machine_runs_the_tests_as_the_readme_says() -> None:
+def test_ci_script_runs_the_command_of_the_readme() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     command = block("not run: these are the tests").text
 
@@ -145,14 +145,14 @@ def test_the_script_for_any_machine_runs_the_tests_as_the_readme_says() -> None:
     assert f"\n{command}" in script
 
 
-def test_the_changelog_has_room_for_the_next_change() -> None:
+def test_changelog_has_an_unreleased_section() -> None:
     headings = re.findall(r"^## (.+)$", text_of(ROOT / "CHANGELOG.md"), re.MULTILINE)
 
     assert headings[0] == "[Unreleased]"
     assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", each) for each in headings[1:])
 
 
-def test_no_document_names_a_package_index() -> None:
+def test_documents_name_no_package_index() -> None:
     index = re.compile(r"(?:files\.)?py" + r"(?:pi\.org|thonhosted\.org)")
 
     assert [path.name for path in DOCUMENTS if index.search(text_of(path))] == []

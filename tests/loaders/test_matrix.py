@@ -130,7 +130,7 @@ def bookmarks(state: dict[str, Any]) -> dict[str, datetime]:
 
 
 @pytest.mark.slow
-def test_two_runs_bring_every_row_as_it_is(tap: TapCommand, serve: Serve, loader: Loader) -> None:
+def test_two_runs_load_every_row_unchanged(tap: TapCommand, serve: Serve, loader: Loader) -> None:
     calls, newer = odd_calls(), newer_calls()
     log = CallLog(calls)
     sandbox = serve(log)
@@ -168,7 +168,9 @@ def test_two_runs_bring_every_row_as_it_is(tap: TapCommand, serve: Serve, loader
     indirect=True,
     ids=lambda kind: kind.name,
 )
-def test_databases_get_columns_that_fit(tap: TapCommand, serve: Serve, loader: Database) -> None:
+def test_database_columns_have_fitting_types(
+    tap: TapCommand, serve: Serve, loader: Database
+) -> None:
     """Ids fit into 64 bits, which leave them their size; without bounds they become HUGEINT."""
     load(tap.command(config=config_for(serve(odd_calls()))), loader)
 
@@ -184,7 +186,7 @@ def test_databases_get_columns_that_fit(tap: TapCommand, serve: Serve, loader: D
     assert times <= {"timestamp", "timestamp without time zone"}
 
 
-def test_the_documents_have_the_table_of_the_loaders_tested_here() -> None:
+def test_documents_list_the_tested_loaders() -> None:
     table = between("loaders", ROOT / "docs/loaders.md")
 
     assert table.strip() == render_table(PUBLISHED)

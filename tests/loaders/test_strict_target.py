@@ -209,7 +209,7 @@ def take(
 
 
 @pytest.mark.parametrize(("broken", "rule"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_rule_ends_it_with_a_line_that_holds_no_value(
+def test_broken_rule_is_one_line_without_values(
     take: Take, tmp_path: Path, broken: bytes, rule: str
 ) -> None:
     printed = take(SCHEMA + STATE + RECORD + broken)
@@ -219,7 +219,7 @@ def test_a_broken_rule_ends_it_with_a_line_that_holds_no_value(
     assert not (tmp_path / DATABASE).exists()
 
 
-def test_a_record_may_be_wrong_by_draft_7_alone(take: Take) -> None:
+def test_record_is_validated_with_draft_7(take: Take) -> None:
     schema = schema_line(
         schema={"properties": {"id": {"type": "integer", "const": 2}}}, bookmark_properties=None
     )
@@ -238,7 +238,7 @@ def test_a_record_may_be_wrong_by_draft_7_alone(take: Take) -> None:
         "2028-02-29T23:59:59-23:59",
     ],
 )
-def test_rfc_3339_date_times_are_taken(text: str) -> None:
+def test_rfc_3339_date_times_are_accepted(text: str) -> None:
     assert is_rfc_3339(text)
 
 
@@ -263,13 +263,11 @@ def test_rfc_3339_date_times_are_taken(text: str) -> None:
         "2026-03-02T09:00:00.１Z",  # noqa: RUF001 - a digit, but not ASCII's
     ],
 )
-def test_what_only_looks_like_rfc_3339_is_refused(text: str) -> None:
+def test_invalid_date_times_are_rejected(text: str) -> None:
     assert not is_rfc_3339(text)
 
 
-def test_rows_are_updated_by_key_run_after_run_and_the_last_state_is_printed(
-    take: Take, tmp_path: Path
-) -> None:
+def test_rows_are_upserted_and_the_last_state_is_printed(take: Take, tmp_path: Path) -> None:
     other = schema_line(stream="seats", key_properties=["id", "email"])
     newer = state_line(calls={"replication_key_value": "2026-03-03"})
     first = SCHEMA + other + RECORD + STATE + record_line("seats", id=1, email="a") + newer
@@ -285,7 +283,7 @@ def test_rows_are_updated_by_key_run_after_run_and_the_last_state_is_printed(
 
 
 @pytest.mark.parametrize(("lines", "status"), [(SCHEMA + RECORD + STATE, 0), (RECORD, 1)])
-def test_it_runs_as_a_command(tmp_path: Path, lines: bytes, status: int) -> None:
+def test_target_runs_as_a_command(tmp_path: Path, lines: bytes, status: int) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.loaders.strict_target", "--output", str(tmp_path / "new")],
         input=lines,

@@ -97,7 +97,7 @@ def test_every_query_is_tested() -> None:
 
 
 @pytest.mark.parametrize("query", COLUMNS)
-def test_without_calls_there_are_columns_and_no_rows(warehouse: Warehouse, query: str) -> None:
+def test_empty_tables_give_columns_and_no_rows(warehouse: Warehouse, query: str) -> None:
     assert warehouse.ask(query) == []
     assert warehouse.columns(query) == COLUMNS[query]
 
@@ -124,9 +124,7 @@ class TestCallsPerMonth:
 class TestCallsAndPeople:
     query = "calls_and_people"
 
-    def test_the_data_reaches_from_the_first_start_to_the_last_end(
-        self, warehouse: Warehouse
-    ) -> None:
+    def test_range_is_from_the_first_start_to_the_last_end(self, warehouse: Warehouse) -> None:
         warehouse.load(
             call("2026-03-03 09:00", 60),
             call("2026-03-09 22:00", 150, (B, 0, 60), (DELETED, 0, 60)),
@@ -136,7 +134,7 @@ class TestCallsAndPeople:
 
         assert warehouse.ask(self.query) == [(MONDAY, date(2026, 3, 10), 4, 2)]
 
-    def test_calls_that_nobody_is_recorded_in_count(self, warehouse: Warehouse) -> None:
+    def test_calls_without_participations_count(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(60), monday_call(60))
 
         assert warehouse.ask(self.query) == [(MONDAY, MONDAY, 2, 0)]
@@ -145,7 +143,7 @@ class TestCallsAndPeople:
 class TestHoursPaired:
     query = "hours_paired_per_person_and_week"
 
-    def test_only_time_with_somebody_else_counts(self, warehouse: Warehouse) -> None:
+    def test_only_time_with_others_counts(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(90, (A, 0, 60), (B, 30, 90)))
 
         assert warehouse.ask(self.query) == [
@@ -153,9 +151,7 @@ class TestHoursPaired:
             (B, MONDAY, Decimal("0.50")),
         ]
 
-    def test_the_time_between_leaving_and_rejoining_does_not_count(
-        self, warehouse: Warehouse
-    ) -> None:
+    def test_time_between_leaving_and_rejoining_is_left_out(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(120, (A, 0, 30), (A, 60, 120), (B, 0, 120)))
 
         assert warehouse.ask(self.query) == [
@@ -181,7 +177,7 @@ class TestHoursPaired:
             (B, MONDAY, Decimal("1.00")),
         ]
 
-    def test_time_in_two_calls_at_once_counts_once(self, warehouse: Warehouse) -> None:
+    def test_time_in_two_simultaneous_calls_counts_once(self, warehouse: Warehouse) -> None:
         warehouse.load(
             monday_call(60, (A, 0, 60), (B, 0, 60)), monday_call(90, (A, 30, 90), (C, 30, 90))
         )
@@ -192,7 +188,7 @@ class TestHoursPaired:
             (C, MONDAY, Decimal("1.00")),
         ]
 
-    def test_who_never_left_stayed_until_the_call_ended(self, warehouse: Warehouse) -> None:
+    def test_missing_left_at_means_the_end_of_the_call(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(60, (A, 0, None), (B, 15, None)))
 
         assert warehouse.ask(self.query) == [
@@ -200,7 +196,7 @@ class TestHoursPaired:
             (B, MONDAY, Decimal("0.75")),
         ]
 
-    def test_a_deleted_account_is_company_but_not_a_person(self, warehouse: Warehouse) -> None:
+    def test_deleted_account_is_company_but_not_a_person(self, warehouse: Warehouse) -> None:
         warehouse.load(
             monday_call(60, (A, 0, 60), (DELETED, 0, 45)),
             monday_call(60, (DELETED, 0, 60), (DELETED, 0, 60)),
@@ -209,7 +205,7 @@ class TestHoursPaired:
         assert warehouse.ask(self.query) == [(A, MONDAY, Decimal("0.75"))]
 
     @without_company
-    def test_a_week_without_company_is_left_out(
+    def test_week_without_company_is_left_out(
         self, warehouse: Warehouse, calls: tuple[Call, ...]
     ) -> None:
         warehouse.load(call("2026-02-23 09:00", 15, (A, 0, 15), (B, 0, 15)), *calls)
@@ -219,7 +215,7 @@ class TestHoursPaired:
             (B, date(2026, 2, 23), Decimal("0.25")),
         ]
 
-    def test_time_belongs_to_the_week_that_it_began_in(self, warehouse: Warehouse) -> None:
+    def test_time_belongs_to_the_week_in_which_it_began(self, warehouse: Warehouse) -> None:
         sunday, next_monday = date(2026, 3, 8), date(2026, 3, 9)
         warehouse.load(
             call(f"{MONDAY} 00:00", 30, (A, 0, 30), (B, 0, 30)),
@@ -250,9 +246,7 @@ class TestWhoPairsWithWhom:
 
         assert warehouse.ask(self.query) == [(A, B, 2, Decimal("74.5")), (A, C, 1, Decimal("10.0"))]
 
-    def test_a_rejoin_is_no_other_call_and_its_pause_does_not_count(
-        self, warehouse: Warehouse
-    ) -> None:
+    def test_rejoining_adds_neither_a_call_nor_the_pause(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(60, (A, 0, 20), (A, 30, 60), (B, 0, 60)))
 
         assert warehouse.ask(self.query) == [(A, B, 1, Decimal("50.0"))]
@@ -263,16 +257,14 @@ class TestWhoPairsWithWhom:
 
         assert warehouse.ask(self.query) == [(A, B, 1, Decimal("50.0"))]
 
-    def test_two_calls_at_once_are_two_calls_in_the_same_minutes(
-        self, warehouse: Warehouse
-    ) -> None:
+    def test_simultaneous_calls_share_their_minutes(self, warehouse: Warehouse) -> None:
         warehouse.load(
             monday_call(60, (A, 0, 60), (B, 0, 60)), monday_call(60, (A, 20, 40), (B, 20, 40))
         )
 
         assert warehouse.ask(self.query) == [(A, B, 2, Decimal("60.0"))]
 
-    def test_every_two_of_a_group_are_a_pair(self, warehouse: Warehouse) -> None:
+    def test_group_consists_of_pairs(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(60, (C, 0, 60), (A, 0, 40), (B, 10, 60)))
 
         assert warehouse.ask(self.query) == [
@@ -281,7 +273,7 @@ class TestWhoPairsWithWhom:
             (A, B, 1, Decimal("30.0")),
         ]
 
-    def test_who_never_left_stayed_until_the_call_ended(self, warehouse: Warehouse) -> None:
+    def test_missing_left_at_means_the_end_of_the_call(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(60, (A, 0, None), (B, 15, None)))
 
         assert warehouse.ask(self.query) == [(A, B, 1, Decimal("45.0"))]
@@ -292,7 +284,9 @@ class TestWhoPairsWithWhom:
         assert warehouse.ask(self.query) == []
 
     @without_company
-    def test_there_is_no_pair(self, warehouse: Warehouse, calls: tuple[Call, ...]) -> None:
+    def test_calls_without_company_give_no_pair(
+        self, warehouse: Warehouse, calls: tuple[Call, ...]
+    ) -> None:
         warehouse.load(*calls)
 
         assert warehouse.ask(self.query) == []
@@ -301,7 +295,7 @@ class TestWhoPairsWithWhom:
 class TestLastTimeTogether:
     query = "last_time_together"
 
-    def test_the_last_day_on_which_both_were_there_counts(self, warehouse: Warehouse) -> None:
+    def test_last_day_together_counts(self, warehouse: Warehouse) -> None:
         warehouse.load(
             call("2026-03-01 09:00", 60, (A, 0, 60), (C, 0, 60)),
             monday_call(60, (B, 0, 60), (A, 0, 30), (A, 50, 60)),
@@ -322,7 +316,9 @@ class TestLastTimeTogether:
         assert warehouse.ask(self.query) == []
 
     @without_company
-    def test_there_is_no_pair(self, warehouse: Warehouse, calls: tuple[Call, ...]) -> None:
+    def test_calls_without_company_give_no_pair(
+        self, warehouse: Warehouse, calls: tuple[Call, ...]
+    ) -> None:
         warehouse.load(*calls)
 
         assert warehouse.ask(self.query) == []
@@ -341,7 +337,7 @@ class TestLengthOfCalls:
 class TestPeopleWithFewPartners:
     query = "people_with_few_partners"
 
-    def test_one_or_two_partners_are_few(self, warehouse: Warehouse) -> None:
+    def test_people_with_one_or_two_partners_are_listed(self, warehouse: Warehouse) -> None:
         warehouse.load(
             monday_call(60, (A, 0, 60), (B, 0, 60), (DELETED, 0, 60)),
             monday_call(60, (A, 0, 60), (C, 0, 60)),
@@ -351,7 +347,7 @@ class TestPeopleWithFewPartners:
 
         assert warehouse.ask(self.query) == [(B, 1), (C, 1), (D, 1)]
 
-    def test_calls_older_than_90_days_do_not_count(self, warehouse: Warehouse) -> None:
+    def test_calls_older_than_90_days_are_ignored(self, warehouse: Warehouse) -> None:
         warehouse.load(
             call("2026-03-02 09:00", 60, (A, 0, 60), (B, 0, 60)),
             call("2026-05-31 10:00", 60, (A, 0, 60), (C, 0, 60)),
@@ -370,7 +366,7 @@ class TestNotPairedForTwoWeeks:
         """Return the rows without the last column."""
         return [row[:2] for row in warehouse.ask(self.query)]
 
-    def test_last_seen_includes_time_alone(self, warehouse: Warehouse) -> None:
+    def test_last_seen_includes_solo_calls(self, warehouse: Warehouse) -> None:
         warehouse.load(
             monday_call(60, (A, 0, 60), (B, 0, 60)),
             call("2026-03-05 09:00", 60, (A, 0, None)),
@@ -379,7 +375,7 @@ class TestNotPairedForTwoWeeks:
 
         assert warehouse.ask(self.query) == [(A, MONDAY, date(2026, 3, 5)), (B, MONDAY, MONDAY)]
 
-    def test_exactly_14_days_are_not_over_14_days(self, warehouse: Warehouse) -> None:
+    def test_exactly_14_days_are_not_enough(self, warehouse: Warehouse) -> None:
         warehouse.load(
             monday_call(60, (A, 0, 60), (B, 0, 60)),
             monday_call(60, (C, 0, 60 - MILLISECOND), (D, 0, 60)),
@@ -388,7 +384,7 @@ class TestNotPairedForTwoWeeks:
 
         assert self.ask(warehouse) == [(C, MONDAY), (D, MONDAY)]
 
-    def test_the_last_time_counts_and_the_latest_comes_first(self, warehouse: Warehouse) -> None:
+    def test_last_time_counts_and_the_latest_comes_first(self, warehouse: Warehouse) -> None:
         warehouse.load(
             call("2026-02-09 09:00", 60, (C, 0, 60), (D, 0, 60)),
             call("2026-02-16 09:00", 60, (A, 0, 60), (B, 0, 60), (C, 0, 60)),
@@ -415,7 +411,7 @@ class TestNotPairedForTwoWeeks:
 
         assert self.ask(warehouse) == [(A, date(2026, 2, 9)), (B, date(2026, 2, 9))]
 
-    def test_time_alone_does_not_count(self, warehouse: Warehouse) -> None:
+    def test_solo_time_is_ignored(self, warehouse: Warehouse) -> None:
         warehouse.load(
             call("2026-02-09 09:00", 30 * MINUTES_A_DAY, (A, 0, None), (B, 0, 60), (B, 30, 90)),
             self.newest_call,
@@ -423,14 +419,12 @@ class TestNotPairedForTwoWeeks:
 
         assert self.ask(warehouse) == [(A, date(2026, 2, 9)), (B, date(2026, 2, 9))]
 
-    def test_who_never_left_stayed_until_the_call_ended(self, warehouse: Warehouse) -> None:
+    def test_missing_left_at_means_the_end_of_the_call(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(60, (A, 0, None), (B, 0, None)), self.newest_call)
 
         assert self.ask(warehouse) == []
 
-    def test_who_was_always_alone_is_named_without_a_date_two_weeks_on(
-        self, warehouse: Warehouse
-    ) -> None:
+    def test_person_who_never_paired_has_no_date(self, warehouse: Warehouse) -> None:
         warehouse.load(
             call("2026-03-02 09:59", 60, (A, 0, 60)),
             call("2026-03-14 09:59", 60, (A, 0, 60)),
@@ -445,7 +439,7 @@ class TestNotPairedForTwoWeeks:
 class TestShareOfCallsBySize:
     query = "share_of_calls_by_size"
 
-    def test_people_are_counted_however_often_they_join(self, warehouse: Warehouse) -> None:
+    def test_rejoining_does_not_add_people(self, warehouse: Warehouse) -> None:
         warehouse.load(
             monday_call(60),
             monday_call(60, (A, 0, 60)),
@@ -463,7 +457,7 @@ class TestShareOfCallsBySize:
             ("3+ (group)", 2, Decimal("28.57")),
         ]
 
-    def test_the_deleted_accounts_of_a_call_count_as_one(self, warehouse: Warehouse) -> None:
+    def test_deleted_accounts_of_a_call_count_as_one(self, warehouse: Warehouse) -> None:
         warehouse.load(
             monday_call(60, (DELETED, 0, 60)),
             monday_call(60, (DELETED, 0, 60), (DELETED, 0, 60), (A, 0, 60)),
@@ -483,7 +477,7 @@ class TestFirstPairingOfNewcomers:
 
     first_call = monday_call(60, (A, 0, 60), (B, 0, 60))
 
-    def test_who_comes_after_exactly_30_days_is_no_newcomer(self, warehouse: Warehouse) -> None:
+    def test_newcomer_appears_after_more_than_30_days(self, warehouse: Warehouse) -> None:
         warehouse.load(
             self.first_call, call("2026-04-01 09:00", 60, (C, 0, 60), (D, MILLISECOND, 60))
         )
@@ -491,16 +485,14 @@ class TestFirstPairingOfNewcomers:
         april = date(2026, 4, 1)
         assert warehouse.ask(self.query) == [(D, april, april, C, 0)]
 
-    def test_the_data_begins_with_its_first_call_even_if_that_is_empty(
-        self, warehouse: Warehouse
-    ) -> None:
+    def test_data_begins_with_the_first_call_even_if_empty(self, warehouse: Warehouse) -> None:
         warehouse.load(call("2026-02-16 09:00", 60), monday_call(60, (A, 0, 60), (B, 0, 60)))
         assert warehouse.ask(self.query) == []
 
         warehouse.load(call("2026-01-16 09:00", 60))
         assert [row[0] for row in warehouse.ask(self.query)] == [A, B]
 
-    def test_calls_alone_come_before_the_first_pairing(self, warehouse: Warehouse) -> None:
+    def test_solo_calls_are_not_the_first_pairing(self, warehouse: Warehouse) -> None:
         warehouse.load(
             self.first_call,
             call("2026-05-04 09:00", 60, (C, 0, 60)),
@@ -513,7 +505,7 @@ class TestFirstPairingOfNewcomers:
 
         assert warehouse.ask(self.query) == [(C, date(2026, 5, 4), date(2026, 5, 8), B, 4)]
 
-    def test_all_whom_they_met_in_the_first_call_are_named_once(self, warehouse: Warehouse) -> None:
+    def test_everyone_in_the_first_call_is_named_once(self, warehouse: Warehouse) -> None:
         group = ((C, 0, 50), (B, 20, 30), (B, 40, None), (A, 10, 60), (DELETED, 4, 60), (D, 50, 60))
         warehouse.load(self.first_call, call("2026-05-04 23:55", 60, *group))
 
@@ -523,12 +515,12 @@ class TestFirstPairingOfNewcomers:
             (D, next_day, next_day, f"(deleted account), {A}, {B}", 0),
         ]
 
-    def test_who_never_left_stayed_until_somebody_came(self, warehouse: Warehouse) -> None:
+    def test_missing_left_at_lasts_until_others_join(self, warehouse: Warehouse) -> None:
         warehouse.load(self.first_call, call("2026-05-04 23:30", 60, (C, 0, None), (A, 59, 60)))
 
         assert warehouse.ask(self.query) == [(C, date(2026, 5, 4), date(2026, 5, 5), A, 1)]
 
-    def test_who_has_not_paired_yet_is_named_without_a_date(self, warehouse: Warehouse) -> None:
+    def test_newcomer_who_has_not_paired_has_no_date(self, warehouse: Warehouse) -> None:
         warehouse.load(
             self.first_call,
             call("2026-05-05 09:00", 60, (DELETED, 0, 60), (DELETED, 0, 60)),

@@ -223,7 +223,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 
 
 class TestCharts:
-    def test_the_weeks_are_the_hours_of_all_people(self, database: Database) -> None:
+    def test_weeks_add_up_the_hours_of_all_people(self, database: Database) -> None:
         answers = database.load(*KNOWN)
 
         rows = database.page().rows("weeks")
@@ -255,7 +255,7 @@ class TestCharts:
         assert sorted(page.pairs) == sorted(expected)
         assert "b and a: 1.2 hours in 2 calls, last on 4 Mar 2026" in page.pairs
 
-    def test_the_sizes_are_those_of_the_query(self, database: Database) -> None:
+    def test_sizes_match_the_query(self, database: Database) -> None:
         answers = database.load(*KNOWN)
 
         rows = database.page().rows("sizes")
@@ -277,7 +277,7 @@ class TestCharts:
 
         assert sorted(re.findall(r"--share: ([\d.]+)", html)) == ["0.500"] * 4 + ["1.000"] * 2
 
-    def test_people_who_pair_often_stand_together(self, file: Database) -> None:
+    def test_people_who_pair_often_are_neighbors(self, file: Database) -> None:
         teams = ("a", "d", "g"), ("b", "e", "h"), ("c", "f", "i")
         stays = [[(f"{name}@lumen.example", 0, 60) for name in team] for team in teams]
         everybody = [(email, 50, 60) for team in stays for email, _, _ in team]
@@ -291,7 +291,7 @@ class TestCharts:
 
 
 class TestPage:
-    def test_it_holds_every_chart_and_says_what_they_show(self, file: Database) -> None:
+    def test_page_has_every_chart_and_its_text(self, file: Database) -> None:
         file.load(*KNOWN)
 
         page = file.page()
@@ -311,7 +311,7 @@ class TestPage:
         ):
             assert sentence in page.words
 
-    def test_nothing_on_it_is_loaded_from_anywhere(self, file: Database) -> None:
+    def test_page_loads_nothing_from_the_network(self, file: Database) -> None:
         file.load(*KNOWN)
 
         page = file.page()
@@ -326,7 +326,7 @@ class TestPage:
         # An address may do without a scheme: beside that of its schema, no chart has one.
         assert json.dumps(page.charts).count("//") == len(page.charts)
 
-    def test_who_has_not_paired_is_named_with_the_last_day(self, database: Database) -> None:
+    def test_people_who_have_not_paired_are_listed(self, database: Database) -> None:
         database.load(
             call("2026-02-09 09:00", 60, (A, 0, 60), (B, 0, 60), (C, 0, 60)),
             call("2026-02-10 09:00", 60, ("d.d@lumen.example", 0, 60)),
@@ -338,7 +338,7 @@ class TestPage:
         assert "3 people have not paired for two weeks" in words
         assert "b 9 Feb 2026 29 c 9 Feb 2026 29 d. d never" in words
 
-    def test_newcomers_are_named_with_whom_they_met(self, database: Database) -> None:
+    def test_newcomers_are_listed_with_their_first_partners(self, database: Database) -> None:
         others = [(f"other{number}@lumen.example", 0, 60) for number in range(5)]
         database.load(
             monday_call(60, *others),
@@ -400,7 +400,7 @@ class TestPeopleAndTrend:
         assert "4 people have only one or two partners" in words
         assert "Who Partners a 1 b 1 c 1 d 1" in words
 
-    def test_people_who_may_have_left_are_listed_apart(self, database: Database) -> None:
+    def test_people_who_may_have_left_are_listed_separately(self, database: Database) -> None:
         database.load(
             call("2025-12-01 09:00", 60, (C, 0, 60), (D, 0, 60)),
             monday_call(60, (A, 0, 60), (B, 0, 60)),
@@ -417,7 +417,7 @@ class TestPeopleAndTrend:
 class TestNoPeople:
     people: tuple[Stay, ...] = tuple((f"canary{n}@lumen.example", 0, 60) for n in range(6))
 
-    def test_nothing_about_individuals_is_left(self, database: Database) -> None:
+    def test_page_has_nothing_about_individuals(self, database: Database) -> None:
         database.load(
             monday_call(60, *self.people),
             call("2026-03-06 09:00", 60, *self.people[:2]),
@@ -450,7 +450,7 @@ class TestNoPeople:
 
         assert "fewer than 5 people have not paired for two weeks" in file.page("--no-people").words
 
-    def test_small_team_is_left_out_altogether(self, file: Database) -> None:
+    def test_small_team_gets_no_numbers(self, file: Database) -> None:
         file.load(*KNOWN)
 
         page = file.page("--no-people")
@@ -461,7 +461,7 @@ class TestNoPeople:
 
 
 class TestWordsInPlaceOfCharts:
-    def test_no_call(self, database: Database) -> None:
+    def test_page_without_calls_says_what_to_do(self, database: Database) -> None:
         database.load()
 
         page = database.page()
@@ -519,7 +519,7 @@ class TestWordsInPlaceOfCharts:
             ),
         ],
     )
-    def test_few_calls(
+    def test_few_calls_are_described_in_sentences(
         self, file: Database, calls: list[Call], charts: set[str], sentences: list[str]
     ) -> None:
         file.load(*calls)
@@ -545,7 +545,7 @@ class TestNames:
             (("</script><b>@x", '"; alert(1) //@x', C), {"</script><b>", '"; alert(1) //', "c"}),
         ],
     )
-    def test_they_are_short_and_each_has_one_person(
+    def test_names_are_short_and_unique(
         self, file: Database, emails: tuple[str, ...], names: set[str]
     ) -> None:
         file.load(monday_call(60, *((email, 0, 60) for email in emails)))
@@ -599,7 +599,9 @@ class TestBadInput:
             ("other.txt", "is not a valid DuckDB database file"),
         ],
     )
-    def test_a_file_that_is_no_database(self, tmp_path: Path, name: str, message: str) -> None:
+    def test_invalid_database_file_is_one_line(
+        self, tmp_path: Path, name: str, message: str
+    ) -> None:
         (tmp_path / "folder").mkdir()
         (tmp_path / "other.txt").write_text("no database " * 1000)
         output = tmp_path / "report.html"
@@ -607,21 +609,21 @@ class TestBadInput:
 
         self.check(draw(tmp_path / name, "--output", output), output, message)
 
-    def test_tables_that_are_not_there(self, database: Database) -> None:
+    def test_missing_tables_are_one_line(self, database: Database) -> None:
         with closing(database.connect()) as connection:
             connection.execute(f'CREATE SCHEMA "{database.schema}"')
             connection.commit()
 
         self.check(database.draw(), database.output, f"Schema {database.schema} lacks a table")
 
-    def test_a_schema_that_is_not_there(self, database: Database) -> None:
+    def test_missing_schema_is_one_line(self, database: Database) -> None:
         database.load(*KNOWN)
 
         run = database.draw("--schema", 'o"ther')
 
         self.check(run, database.output, 'Schema o"ther lacks a table')
 
-    def test_tables_that_are_not_its_own(self, file: Database) -> None:
+    def test_tables_of_other_programs_are_one_line(self, file: Database) -> None:
         with closing(duckdb.connect(file.address)) as connection:
             connection.execute('CREATE SCHEMA "tuple"; CREATE TABLE "tuple".calls (id int)')
             connection.execute('CREATE TABLE "tuple".call_participations (id int)')
@@ -630,7 +632,7 @@ class TestBadInput:
 
     @pytest.mark.xdist_group("meltano")
     @pytest.mark.parametrize("database", ["postgres"], indirect=True)
-    def test_a_user_without_rights(self, database: Database) -> None:
+    def test_missing_permission_is_one_line(self, database: Database) -> None:
         database.load(*KNOWN)
         with database.connect() as connection:
             connection.execute("CREATE ROLE stranger LOGIN PASSWORD 'canary'")
@@ -644,7 +646,7 @@ class TestBadInput:
         self.check(run, database.output, f"permission denied for schema {SCHEMA}")
         assert "canary" not in run.stderr
 
-    def test_a_server_that_is_not_there(self, tmp_path: Path) -> None:
+    def test_unreachable_server_is_one_line(self, tmp_path: Path) -> None:
         output = tmp_path / "report.html"
 
         run = draw(f"postgresql://me:canary@127.0.0.1:{free_port()}/db", "--output", output)
@@ -652,7 +654,7 @@ class TestBadInput:
         self.check(run, output, "Connection refused")
         assert "canary" not in run.stderr
 
-    def test_a_server_that_does_not_answer(
+    def test_silent_server_is_one_line(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         real = psycopg.connect
@@ -683,7 +685,7 @@ class TestBadInput:
             "mysql://me:ca-nary@127.0.0.1:1/db",
         ],
     )
-    def test_a_url_is_not_quoted(self, tmp_path: Path, url: str) -> None:
+    def test_malformed_url_is_not_quoted(self, tmp_path: Path, url: str) -> None:
         output = tmp_path / "report.html"
 
         run = draw(url, "--output", output)
@@ -695,7 +697,7 @@ class TestBadInput:
         ("output", "message"),
         [("folder", "Is a directory"), ("nowhere/report.html", "No such file or directory")],
     )
-    def test_a_page_that_cannot_be_written(self, file: Database, output: str, message: str) -> None:
+    def test_unwritable_page_is_one_line(self, file: Database, output: str, message: str) -> None:
         file.load(*KNOWN)
         (file.folder / "folder").mkdir()
         path = file.folder / output
@@ -707,7 +709,7 @@ class TestBadInput:
         assert (file.folder / "folder").is_dir()
 
 
-def test_its_first_lines_name_the_versions_that_are_tested() -> None:
+def test_script_names_the_tested_versions() -> None:
     script = (QUERIES / "report.py").read_text("utf-8")
     (block,) = re.findall(r"# /// script\n(.+?)# ///\n", script, re.DOTALL)
     named = tomllib.loads(re.sub("^# ", "", block, flags=re.MULTILINE))
@@ -726,7 +728,7 @@ def without_markers(requirements: list[str]) -> set[tuple[str, frozenset[str], S
 
 
 @needs_target_duckdb
-def test_it_runs_as_the_readme_says(file: Database) -> None:
+def test_script_runs_with_uv(file: Database) -> None:
     """In an environment of its own, made from its first lines."""
     file.load(*KNOWN)
 
@@ -744,7 +746,7 @@ def test_it_runs_as_the_readme_says(file: Database) -> None:
 
 
 @needs_target_duckdb
-def test_meltano_runs_it_after_a_loader(file: Database) -> None:
+def test_meltano_runs_the_report_after_a_loader(file: Database) -> None:
     file.load(*KNOWN)
     project = MeltanoProject.copy_of_this_project(file.folder / "project", system=file.folder)
     shutil.copytree(QUERIES, project.folder / "queries")
@@ -755,7 +757,7 @@ def test_meltano_runs_it_after_a_loader(file: Database) -> None:
     assert set(page.people) == {f"Person {number}" for number in range(1, 5)}
 
 
-def test_the_picture_in_the_readme_is_small() -> None:
+def test_readme_picture_is_small() -> None:
     picture = ROOT / "docs" / "report.png"
 
     assert picture.stat().st_size < 300_000

@@ -61,20 +61,20 @@ def digest(calls: list[Call]) -> str:
     return hashlib.sha256(json.dumps(calls).encode()).hexdigest()[:16]
 
 
-def test_the_same_seed_is_the_same_company_in_every_python() -> None:
+def test_seed_gives_the_same_company_in_every_python() -> None:
     midnight = datetime(2026, 3, 17, tzinfo=UTC)
     monday = Company(history=ONE_DAY).calls(midnight)
     assert len(monday) == 50
     assert digest(monday) == "feeb0dd304c57474"
 
 
-def test_another_seed_is_another_company() -> None:
+def test_another_seed_gives_another_company() -> None:
     week = timedelta(days=7)
     assert Company(1, history=week).calls(NOW) == Company(1, history=week).calls(NOW)
     assert Company(1, history=week).calls(NOW) != Company(2, history=week).calls(NOW)
 
 
-def test_a_new_day_adds_its_calls_and_drops_the_oldest_day() -> None:
+def test_new_day_replaces_the_oldest_day() -> None:
     midnight = datetime(2026, 3, 18, tzinfo=UTC)
     company = Company(history=timedelta(days=30))
     today = company.calls(midnight)
@@ -88,26 +88,26 @@ def test_a_new_day_adds_its_calls_and_drops_the_oldest_day() -> None:
     assert {call["started_at"][:10] for call in tomorrow[len(kept) :]} == {"2026-03-18"}
 
 
-def test_what_was_asked_before_makes_no_difference(company: Company, year: list[Call]) -> None:
+def test_earlier_requests_do_not_change_the_calls(company: Company, year: list[Call]) -> None:
     company.calls(NOW + timedelta(days=100))
     assert company.calls(NOW) == year
 
 
-def test_only_the_days_of_the_history_are_kept() -> None:
+def test_days_outside_the_history_are_dropped() -> None:
     company = Company(history=timedelta(days=2))
     for days in range(20):
         company.calls(NOW + timedelta(days=days))
     assert len(company._days) == 3  # noqa: SLF001 - the bound is not visible from outside
 
 
-def test_a_known_day_is_not_generated_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_known_day_is_not_generated_again(monkeypatch: pytest.MonkeyPatch) -> None:
     company = Company(history=ONE_DAY)
     before = company.calls(NOW)
     monkeypatch.setattr(Company, "_calls_of", lambda _company, day: pytest.fail(f"{day} again"))
     assert company.calls(NOW) == before
 
 
-def test_calls_under_way_appear_when_they_have_ended() -> None:
+def test_current_calls_appear_when_they_have_ended() -> None:
     company = Company(history=timedelta(0))
     whole_day = company.calls(NOW.replace(hour=23, minute=59, second=59, microsecond=999_999))
     under_way = [c for c in whole_day if at(c["started_at"]) <= NOW <= at(c["ended_at"])]
@@ -120,15 +120,15 @@ def test_calls_under_way_appear_when_they_have_ended() -> None:
         assert call in company.calls(ended_at + timedelta(microseconds=1))
 
 
-def test_the_clock_may_show_another_time_zone(company: Company, year: list[Call]) -> None:
+def test_clock_may_use_another_time_zone(company: Company, year: list[Call]) -> None:
     assert company.calls(NOW.astimezone(timezone(timedelta(hours=14)))) == year
 
 
-def test_calls_are_in_the_order_of_the_api(year: list[Call]) -> None:
+def test_calls_have_the_order_of_the_api(year: list[Call]) -> None:
     assert year == sorted(year, key=lambda call: (call["ended_at"], call["id"]))
 
 
-def test_calls_have_the_shape_of_the_api(year: list[Call]) -> None:
+def test_calls_have_the_format_of_the_api(year: list[Call]) -> None:
     for call in year:
         assert list(call) == [
             "id",
@@ -161,7 +161,7 @@ def test_ids_are_unique_ascend_with_the_start_and_fit_32_bits(year: list[Call]) 
     assert 0 < by_id[0]["id"] < by_id[-1]["id"] < 2**31
 
 
-def test_a_call_lasts_from_its_first_participant_to_its_last(year: list[Call]) -> None:
+def test_call_lasts_from_first_to_last_participant(year: list[Call]) -> None:
     for call in year:
         joined = [p["joined_at"] for p in call["call_participations"]]
         left = [p["left_at"] for p in call["call_participations"]]
@@ -192,7 +192,7 @@ def test_people_drop_out_and_rejoin(year: list[Call]) -> None:
     assert 0.01 < rejoined / len(year) < 0.1
 
 
-def test_a_year_has_the_volume_of_a_company_of_sixty(year: list[Call]) -> None:
+def test_year_has_the_volume_of_a_company_of_sixty(year: list[Call]) -> None:
     assert 9_000 < len(year) < 13_000
     assert 25_000 < sum(1 for _ in participations(year)) < 30_000
     month = [call for call in year if call["started_at"] >= "2026-02-18"]
@@ -262,7 +262,7 @@ def test_newcomers_try_tuple_alone_before_they_pair(year: list[Call]) -> None:
     assert 3 < waits[-1] < 30
 
 
-def test_a_few_people_rarely_pair(year: list[Call]) -> None:
+def test_few_people_rarely_pair(year: list[Call]) -> None:
     season = timedelta(days=90)
     stayed = [days for days in pairing_days(year).values() if days[-1] - days[0] > season]
     assert 2 < sum(len(days) < (days[-1] - days[0]).days / 7 for days in stayed) < 10
@@ -278,7 +278,7 @@ def test_people_go_on_holiday(year: list[Call]) -> None:
     assert sum(pause > timedelta(days=9) for pause in breaks) > len(breaks) / 4
 
 
-def test_what_the_api_leaves_open_happens_now_and_then(year: list[Call]) -> None:
+def test_undocumented_cases_happen_sometimes(year: list[Call]) -> None:
     everybody = [participation for _, participation in participations(year)]
     assert 5 < sum(p["user"] is None for p in everybody) < 100
     assert 5 < sum(p["user"] == {"email": None} for p in everybody) < 100
@@ -286,7 +286,7 @@ def test_what_the_api_leaves_open_happens_now_and_then(year: list[Call]) -> None
     assert 1 < sum(not call["call_participations"] for call in year) < 30
 
 
-def test_names_are_counted_through_without_repeating_a_person() -> None:
+def test_names_are_unique() -> None:
     people = {
         (FIRST_NAMES[n % len(FIRST_NAMES)], LAST_NAMES[n % len(LAST_NAMES)])
         for n in range(len(FIRST_NAMES) * len(LAST_NAMES))

@@ -33,7 +33,7 @@ def ids(response: requests.Response) -> list[int]:
     return [call["id"] for call in response.json()]
 
 
-def test_a_request_without_the_token_is_refused(serve: Serve) -> None:
+def test_request_without_the_token_is_rejected(serve: Serve) -> None:
     sandbox = serve(make_calls(3))
 
     assert get(sandbox, token="sk-tuple-other", since=SINCE).status_code == 401  # noqa: S106
@@ -41,7 +41,7 @@ def test_a_request_without_the_token_is_refused(serve: Serve) -> None:
     assert requests.get(url, timeout=10).status_code == 401
 
 
-def test_since_is_inclusive_and_until_is_not(serve: Serve) -> None:
+def test_since_is_inclusive_and_until_is_exclusive(serve: Serve) -> None:
     sandbox = serve(make_calls(9))
     third, sixth = (api_time(FIRST_END + timedelta(minutes=n)) for n in (3, 6))
 
@@ -59,11 +59,11 @@ def test_until_defaults_to_now(serve: Serve) -> None:
     "query",
     [{}, {"since": "yesterday"}, {"since": SINCE, "until": "soon"}, {"since": SINCE, "page": "0"}],
 )
-def test_a_query_that_makes_no_sense_is_refused(serve: Serve, query: dict[str, str]) -> None:
+def test_invalid_query_is_rejected(serve: Serve, query: dict[str, str]) -> None:
     assert get(serve(make_calls(3)), **query).status_code == 422
 
 
-def test_pages_are_of_100_unless_asked_for_and_of_1000_at_most(serve: Serve) -> None:
+def test_page_size_defaults_to_100_and_is_at_most_1000(serve: Serve) -> None:
     sandbox = serve(make_calls(1500))
 
     assert len(get(sandbox, since=SINCE).json()) == 100
@@ -96,7 +96,7 @@ def test_calls_are_sorted_by_their_end_whatever_its_offset(serve: Serve) -> None
     assert ids(get(serve(calls), since=SINCE)) == [2, 3, 1]
 
 
-def test_60_requests_are_answered_in_a_minute_and_the_next_one_is_not(serve: Serve) -> None:
+def test_rate_limit_is_60_requests_per_minute(serve: Serve) -> None:
     sandbox = serve(make_calls(3), requests_per_minute=60)
 
     statuses = [get(sandbox, since=SINCE).status_code for _ in range(60)]
@@ -107,11 +107,11 @@ def test_60_requests_are_answered_in_a_minute_and_the_next_one_is_not(serve: Ser
     assert 50 < int(refused.headers["Retry-After"]) <= 60
 
 
-def test_any_other_path_is_not_there(serve: Serve) -> None:
+def test_other_paths_are_not_found(serve: Serve) -> None:
     assert requests.get(f"{serve([]).url}/api/v1", timeout=10).status_code == 404
 
 
-def test_a_fault_spoils_one_answer_and_the_log_says_so(serve: Serve) -> None:
+def test_fault_changes_one_response(serve: Serve) -> None:
     sandbox = serve(make_calls(3))
     sandbox.faults.extend([faults.status(500), None, faults.reset])
 
@@ -122,7 +122,7 @@ def test_a_fault_spoils_one_answer_and_the_log_says_so(serve: Serve) -> None:
     assert [request.status for request in sandbox.requests] == [500, 200, None]
 
 
-def test_calls_come_and_go_while_they_are_served(serve: Serve) -> None:
+def test_calls_can_be_added_and_deleted(serve: Serve) -> None:
     log = CallLog(make_calls(3))
     sandbox = serve(log)
 
@@ -132,14 +132,14 @@ def test_calls_come_and_go_while_they_are_served(serve: Serve) -> None:
     assert ids(get(sandbox, since=SINCE)) == [9, 1, 3]
 
 
-def test_the_port_is_free_again_when_the_sandbox_stops() -> None:
+def test_port_is_free_when_the_sandbox_stops() -> None:
     with Sandbox(CallLog()) as sandbox:
         port = int(sandbox.url.rpartition(":")[2])
     with Sandbox(CallLog(), port=port) as again:
         assert get(again, since=SINCE).json() == []
 
 
-def test_the_command_serves_the_company_and_says_how_to_reach_it() -> None:
+def test_command_prints_how_to_reach_the_sandbox() -> None:
     command = [sys.executable, "-m", "tap_tuple.sandbox", "--seed", "7"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=clean_environment()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Serve = Callable[..., Sandbox]
 
 
-def test_a_state_that_is_no_state_is_refused(tap: TapCommand, tmp_path: Path) -> None:
+def test_malformed_state_is_rejected(tap: TapCommand, tmp_path: Path) -> None:
     for text in ("[]", '{"bookmarks": []}', '{"bookmarks": {"calls": 1}}', "{"):
         path = tmp_path / "odd.json"
         path.write_text(text)
@@ -32,7 +32,7 @@ def test_a_state_that_is_no_state_is_refused(tap: TapCommand, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_a_file_is_read_is_one_line(
+def test_signal_while_reading_a_file_is_one_line(
     tap: TapCommand, tmp_path: Path, number: signal.Signals
 ) -> None:
     pipe = tmp_path / "config.json"

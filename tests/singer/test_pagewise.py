@@ -18,17 +18,13 @@ if TYPE_CHECKING:
     Serve = Callable[..., Sandbox]
 
 
-def test_each_stream_has_a_bookmark_of_strings_under_its_own_key(
-    tap: TapCommand, serve: Serve
-) -> None:
+def test_bookmarks_are_strings_with_their_replication_key(tap: TapCommand, serve: Serve) -> None:
     run = tap(config=config_for(serve(make_calls(5))))
 
     assert run.state == state_of(minute(5), minute(5))
 
 
-def test_run_starts_at_the_earlier_bookmark_less_the_lookback(
-    tap: TapCommand, serve: Serve
-) -> None:
+def test_run_starts_a_lookback_before_the_earlier_bookmark(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(120))
 
     tap(config=config_for(sandbox, lookback_window=60), state=state_of(minute(100), minute(80)))
@@ -52,7 +48,7 @@ def test_each_state_is_written_once(tap: TapCommand, serve: Serve) -> None:
     assert [m["value"] for m in second.messages if m["type"] == "STATE"] == [first.state]
 
 
-def test_a_start_date_after_the_bookmark_is_warned_of(tap: TapCommand, serve: Serve) -> None:
+def test_start_date_after_the_bookmark_logs_a_warning(tap: TapCommand, serve: Serve) -> None:
     config = config_for(serve(make_calls(30)), start_date=minute(20))
 
     run = tap(config=config, state=state_of(minute(10), minute(25)))
@@ -61,9 +57,7 @@ def test_a_start_date_after_the_bookmark_is_warned_of(tap: TapCommand, serve: Se
     assert run.stderr.count(line) == 1
 
 
-def test_bookmarks_never_move_back_while_a_lookback_reads_older_calls(
-    tap: TapCommand, serve: Serve
-) -> None:
+def test_bookmarks_never_move_back_during_a_lookback(tap: TapCommand, serve: Serve) -> None:
     before = state_of(minute(100), minute(80))
     sandbox = serve(make_calls(90))
 
@@ -78,7 +72,7 @@ def test_bookmarks_never_move_back_while_a_lookback_reads_older_calls(
     assert run.ids("calls") == list(range(20, 91))
 
 
-def test_rows_of_a_lookback_alone_are_written(tap: TapCommand, serve: Serve) -> None:
+def test_rows_of_the_lookback_are_written(tap: TapCommand, serve: Serve) -> None:
     """No STATE takes them along, because no bookmark moves."""
     run = tap(config=config_for(serve(make_calls(3))), state=state_of(minute(5), minute(5)))
 
@@ -86,7 +80,7 @@ def test_rows_of_a_lookback_alone_are_written(tap: TapCommand, serve: Serve) -> 
     assert len(run.ids("call_participations")) == 6
 
 
-def test_timestamps_of_any_width_and_offset_are_in_order(tap: TapCommand, serve: Serve) -> None:
+def test_timestamps_of_any_form_are_compared_as_times(tap: TapCommand, serve: Serve) -> None:
     ends = [
         "2026-03-02T09:00:00Z",
         "2026-03-02T09:00:00.500Z",
@@ -120,7 +114,7 @@ def test_timestamps_of_any_width_and_offset_are_in_order(tap: TapCommand, serve:
 
 
 @pytest.mark.parametrize("value", [7, "yesterday", ""])
-def test_a_state_that_is_no_timestamp_is_named(tap: TapCommand, serve: Serve, value: Any) -> None:
+def test_invalid_bookmark_is_reported(tap: TapCommand, serve: Serve, value: Any) -> None:
     sandbox = serve(make_calls(3))
 
     run = tap(config=config_for(sandbox), state=state_of(value, minute(1)))
@@ -134,7 +128,7 @@ def test_a_state_that_is_no_timestamp_is_named(tap: TapCommand, serve: Serve, va
     )
 
 
-def test_a_state_follows_every_page(tap: TapCommand, serve: Serve) -> None:
+def test_every_page_is_followed_by_a_state(tap: TapCommand, serve: Serve) -> None:
     for selected in ({}, {"call_participations": False}, {"calls": False}):
         config = config_for(serve(make_calls(95)), page_size=10)
         run = tap(config=config, catalog=tap.discover(**selected))
@@ -144,9 +138,7 @@ def test_a_state_follows_every_page(tap: TapCommand, serve: Serve) -> None:
         assert {calls or parts for calls, parts in states} - {None} == ends
 
 
-def test_an_error_in_the_middle_of_a_page_leaves_the_state_of_the_page_before(
-    tap: TapCommand, serve: Serve
-) -> None:
+def test_failed_page_leaves_the_previous_state(tap: TapCommand, serve: Serve) -> None:
     calls = make_calls(30)
     # A stream map that fails on one call of the second page.
     maps = {"calls": {"inverse": "1 / (id - 15)"}}
@@ -160,7 +152,7 @@ def test_an_error_in_the_middle_of_a_page_leaves_the_state_of_the_page_before(
     assert set(run.ids("calls")) | set(rest.ids("calls")) == set(range(1, 31))
 
 
-def test_participations_alone_stay_incremental(tap: TapCommand, serve: Serve) -> None:
+def test_single_child_stream_stays_incremental(tap: TapCommand, serve: Serve) -> None:
     log = CallLog(make_calls(30))
     sandbox = serve(log)
     config = config_for(sandbox, lookback_window=0, page_size=10)
@@ -174,9 +166,7 @@ def test_participations_alone_stay_incremental(tap: TapCommand, serve: Serve) ->
     assert sandbox.requests[-1].query["since"] == "2026-03-02T09:29:59.000Z"
 
 
-def test_a_stream_selected_later_gets_its_past_even_if_that_is_killed(
-    tap: TapCommand, serve: Serve
-) -> None:
+def test_stream_selected_later_gets_its_whole_history(tap: TapCommand, serve: Serve) -> None:
     calls = make_calls(50)
     sandbox = serve(calls)
     config = config_for(sandbox, page_size=10, lookback_window=0)
@@ -193,9 +183,7 @@ def test_a_stream_selected_later_gets_its_past_even_if_that_is_killed(
     assert bookmarks(rest.state) == (minute(50), minute(50))
 
 
-def test_full_table_replication_reads_everything_and_keeps_no_bookmark(
-    tap: TapCommand, serve: Serve
-) -> None:
+def test_full_table_replication_keeps_no_bookmark(tap: TapCommand, serve: Serve) -> None:
     catalog = tap.discover()
     for stream in catalog["streams"]:
         stream["replication_method"] = "FULL_TABLE"

@@ -132,9 +132,7 @@ def bookmarks(run: Run) -> dict[str, str]:
     }
 
 
-def test_of_the_columns_only_key_and_bookmark_come_if_all_are_deselected(
-    tap: TapCommand, extract: Extract
-) -> None:
+def test_deselecting_all_columns_keeps_key_and_bookmark(tap: TapCommand, extract: Extract) -> None:
     catalog = tap.discover()
     for stream in catalog["streams"]:
         for entry in stream["metadata"]:
@@ -154,7 +152,7 @@ def test_of_the_columns_only_key_and_bookmark_come_if_all_are_deselected(
     assert CANARY not in run.stdout
 
 
-def test_a_column_is_renamed_and_keeps_its_type(extract: Extract) -> None:
+def test_renamed_column_keeps_its_type(extract: Extract) -> None:
     maps = {"call_participations": {"email": "user_email", "user_email": None}}
 
     extracted = extract(stream_maps=maps)
@@ -176,7 +174,7 @@ def test_a_column_is_renamed_and_keeps_its_type(extract: Extract) -> None:
     }
 
 
-def test_a_bookmark_column_is_renamed(extract: Extract) -> None:
+def test_bookmark_column_can_be_renamed(extract: Extract) -> None:
     extracted = extract(stream_maps={"calls": {"finished_at": "ended_at", "ended_at": None}})
 
     finished = [{"finished_at": row["ended_at"]} for row in CALLS]
@@ -188,7 +186,7 @@ def test_a_bookmark_column_is_renamed(extract: Extract) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha256"])
-def test_emails_are_hashed(extract: Extract, algorithm: str) -> None:
+def test_emails_can_be_hashed(extract: Extract, algorithm: str) -> None:
     maps = {"call_participations": {"user_email": EMAIL_OR_NONE.format(algorithm)}}
 
     run, rows = extract(stream_maps=maps)
@@ -197,7 +195,7 @@ def test_emails_are_hashed(extract: Extract, algorithm: str) -> None:
     assert CANARY not in run.stdout
 
 
-def test_emails_are_hashed_with_a_salt_of_the_settings(extract: Extract) -> None:
+def test_emails_can_be_hashed_with_a_salt(extract: Extract) -> None:
     salted = "sha256(config['salt'] + user_email) if user_email else None"
 
     run, rows = extract(
@@ -210,7 +208,7 @@ def test_emails_are_hashed_with_a_salt_of_the_settings(extract: Extract) -> None
 
 
 @pytest.mark.parametrize("nothing", [None, "__NULL__"])
-def test_emails_are_dropped(extract: Extract, nothing: str | None) -> None:
+def test_emails_can_be_dropped(extract: Extract, nothing: str | None) -> None:
     extracted = extract(stream_maps={"call_participations": {"user_email": nothing}})
 
     assert "user_email" not in extracted.columns("call_participations")
@@ -231,7 +229,7 @@ def test_emails_are_dropped(extract: Extract, nothing: str | None) -> None:
         pytest.param("duration_seconds < 60", (), id="all"),
     ],
 )
-def test_a_call_that_is_filtered_out_takes_its_own_participations_with_it(
+def test_filtered_call_takes_its_participations_along(
     extract: Extract, rule: str, kept: tuple[int, ...]
 ) -> None:
     run, rows = extract(stream_maps={"calls": {"__filter__": rule}})
@@ -242,9 +240,7 @@ def test_a_call_that_is_filtered_out_takes_its_own_participations_with_it(
     assert bookmarks(run) == dict.fromkeys(WHOLE, LAST_END)
 
 
-def test_a_filter_of_calls_counts_even_if_they_are_not_selected(
-    tap: TapCommand, extract: Extract
-) -> None:
+def test_filter_of_a_deselected_stream_still_applies(tap: TapCommand, extract: Extract) -> None:
     _, rows = extract(tap.discover(calls=False), stream_maps={"calls": {"__filter__": "id > 4"}})
 
     of_later_calls = [row for row in PARTICIPATIONS if row["call_id"] > 4]
@@ -259,14 +255,14 @@ def test_a_filter_of_calls_counts_even_if_they_are_not_selected(
         "user_email",
     ],
 )
-def test_participations_are_filtered_without_their_calls(extract: Extract, rule: str) -> None:
+def test_filtered_participations_keep_their_calls(extract: Extract, rule: str) -> None:
     _, rows = extract(stream_maps={"call_participations": {"__filter__": rule}})
 
     known = [row for row in PARTICIPATIONS if row["user_email"]]
     assert rows == {"calls": CALLS, "call_participations": known}
 
 
-def test_streams_are_renamed_and_keep_their_bookmarks(extract: Extract) -> None:
+def test_renamed_streams_keep_their_bookmarks(extract: Extract) -> None:
     maps = {
         "calls": {"__alias__": "tuple_calls"},
         "call_participations": {"__alias__": "tuple_seats"},
@@ -278,7 +274,7 @@ def test_streams_are_renamed_and_keep_their_bookmarks(extract: Extract) -> None:
     assert bookmarks(run) == dict.fromkeys(WHOLE, LAST_END)
 
 
-def test_a_copy_of_a_stream_has_a_map_of_its_own(extract: Extract) -> None:
+def test_copy_of_a_stream_has_its_own_map(extract: Extract) -> None:
     maps = {
         "call_participations": {"user_email": None},
         "people": {
@@ -308,14 +304,14 @@ def test_a_copy_of_a_stream_has_a_map_of_its_own(extract: Extract) -> None:
         ("calls", {}),
     ],
 )
-def test_a_stream_is_dropped(extract: Extract, dropped: str, left: Rows) -> None:
+def test_stream_can_be_dropped(extract: Extract, dropped: str, left: Rows) -> None:
     run, rows = extract(stream_maps={dropped: "__NULL__"})
 
     assert rows == left
     assert dropped not in {message.get("stream") for message in run.messages}
 
 
-def test_flattening_finds_nothing_to_flatten(extract: Extract) -> None:
+def test_flattening_changes_nothing(extract: Extract) -> None:
     extracted = extract(flattening_enabled=True, flattening_max_depth=5)
 
     for stream, entry in CATALOG.items():
@@ -324,9 +320,7 @@ def test_flattening_finds_nothing_to_flatten(extract: Extract) -> None:
 
 
 @pytest.mark.parametrize("method", ["INCREMENTAL", "FULL_TABLE"])
-def test_no_activate_version_tells_a_target_to_delete_rows(
-    tap: TapCommand, extract: Extract, method: str
-) -> None:
+def test_no_activate_version_is_written(tap: TapCommand, extract: Extract, method: str) -> None:
     catalog = tap.discover()
     for stream in catalog["streams"]:
         stream["replication_method"] = method
@@ -337,7 +331,7 @@ def test_no_activate_version_tells_a_target_to_delete_rows(
     assert not any("version" in message for message in run.messages)
 
 
-def test_no_batch_file_is_written_past_the_stream_maps(extract: Extract, tmp_path: Path) -> None:
+def test_no_batch_bypasses_the_stream_maps(extract: Extract, tmp_path: Path) -> None:
     folder = tmp_path / "batches"
     folder.mkdir()
 
@@ -363,7 +357,7 @@ def test_no_batch_file_is_written_past_the_stream_maps(extract: Extract, tmp_pat
         "sha256('canary-salt' +",
     ],
 )
-def test_an_expression_that_fails_is_blamed_without_the_value_it_fails_on(
+def test_failing_expression_is_reported_without_its_value(
     tap: TapCommand, serve: Callable[..., Sandbox], expression: str
 ) -> None:
     run = tap(
@@ -381,7 +375,7 @@ def test_an_expression_that_fails_is_blamed_without_the_value_it_fails_on(
     assert error.startswith("stream_maps: the map of call_participations failed with ")
 
 
-def test_failing_map_of_a_copy_has_the_name_of_the_copy(
+def test_failing_map_of_a_copy_names_the_copy(
     tap: TapCommand, serve: Callable[..., Sandbox]
 ) -> None:
     maps = {"people": {"__source__": "call_participations", "user_email": "int(user_email)"}}
@@ -392,7 +386,7 @@ def test_failing_map_of_a_copy_has_the_name_of_the_copy(
     assert error.startswith("stream_maps: the map of people failed with ")
 
 
-def test_missing_setting_of_an_expression_is_named(
+def test_missing_setting_of_an_expression_is_reported(
     tap: TapCommand, serve: Callable[..., Sandbox]
 ) -> None:
     expression = "sha256(config['salt'] + user_email) if user_email else None"

@@ -50,7 +50,7 @@ def rows_until_last_state(lines: list[str]) -> tuple[set[int], set[int], dict[st
         (None, 1000, ""),
     ],
 )
-def test_a_run_that_is_stopped_is_completed_by_the_next(
+def test_stopped_run_is_completed_by_the_next(
     tap: TapCommand, serve: Serve, stop: signal.Signals | None, lines_read: int, unbuffered: str
 ) -> None:
     """A signal to the tap, or (None) a target that closes the pipe."""
@@ -92,7 +92,7 @@ def test_a_run_that_is_stopped_is_completed_by_the_next(
 
 
 @pytest.mark.slow
-def test_sigterm_ends_a_run_whose_target_has_stopped_reading(tap: TapCommand, serve: Serve) -> None:
+def test_sigterm_ends_a_run_with_a_stuck_target(tap: TapCommand, serve: Serve) -> None:
     """A full pipe must not hold a tap that is told to stop."""
     config = config_for(serve(make_calls(5000)))
     command = tap.command(config=config)
@@ -106,7 +106,7 @@ def test_sigterm_ends_a_run_whose_target_has_stopped_reading(tap: TapCommand, se
 
 
 @pytest.mark.parametrize("attempt", range(5))
-def test_sigterm_ends_a_wait_at_once(tap: TapCommand, serve: Serve, attempt: int) -> None:  # noqa: ARG001
+def test_sigterm_ends_a_wait_immediately(tap: TapCommand, serve: Serve, attempt: int) -> None:  # noqa: ARG001
     """The signal arrives while the tap still writes the log line that announces the wait."""
     sandbox = serve(make_calls(30))
     sandbox.faults.extend([None, faults.rate_limited("300")])
