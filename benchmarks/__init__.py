@@ -1,1 +1,1 @@
-"""Measures tap-tuple beside other ways to read the same calls: ``python -m benchmarks``."""
+"""Compares tap-tuple with other ways to read the same calls: ``python -m benchmarks``."""

@@ -16,7 +16,7 @@ def main() -> None:
     """Print the tables that are asked for; without a wish, the comparison of extraction."""
     parser = ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure tap-tuple beside other ways to read the same calls.",
+        description="Compare tap-tuple with other ways to read the same calls.",
     )
     parser.add_argument("--calls", nargs="+", type=int, help="how many calls to read")
     parser.add_argument("--rounds", type=int, default=3, help="how often each runs (default: 3)")

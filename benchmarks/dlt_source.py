@@ -1,7 +1,7 @@
 """Reads the same calls with dlt: ``python -m benchmarks.dlt_source --help``.
 
 One resource of dlt's `rest_api` source; the participations are a list in each call, of which dlt
-makes a child table. A script of its own, because dlt is in the group `bench` alone.
+makes a child table. A separate script, because dlt is only in the group `bench`.
 """
 
 from __future__ import annotations

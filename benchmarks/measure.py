@@ -46,7 +46,7 @@ class Measurement:
     """User and system time, that of the processes it started and waited for included."""
     wall_seconds: float
     peak_bytes: int
-    """The most memory that one process had at once."""
+    """Peak memory of one process."""
     messages: Counter[str] = field(default_factory=Counter)
     """Singer messages by type."""
     log_lines: int = 0
@@ -138,7 +138,7 @@ class _Run:
 
 
 def _count_messages(lines: IO[bytes]) -> Counter[str]:
-    """Count Singer messages by type; a line that is none counts as "other"."""
+    """Count Singer messages by type. Any other line counts as "other"."""
     records = 0
     others: Counter[str] = Counter()
     for line in lines:

@@ -72,7 +72,7 @@ class Load:
     rows: list[int]
     taken: Measurement
     loader: Measurement | None = None
-    """What the loader took, where it is a process of its own."""
+    """The loader's share, if it is a separate process."""
 
 
 @dataclass(frozen=True, slots=True)

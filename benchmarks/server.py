@@ -1,6 +1,6 @@
 """Serves calls that are encoded beforehand, so that the server costs much less than its clients.
 
-It is a process of its own: ``python -m benchmarks.server 25000`` prints where it listens.
+It is a separate process. ``python -m benchmarks.server 25000`` prints its URL.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 -- Who was last with somebody over 14 days before the newest call ended, and when? No date: never.
--- Also when they last left a call, alone or not. No left_at is the call's end, a deleted account is
--- company but not a person.
+-- Also when they last left any call. Without left_at, a person stayed until the call's end. Deleted
+-- accounts are company, but not people.
 WITH stays AS (
     SELECT
         call_id,

@@ -40,7 +40,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage  # type: ignore[import-
 Answers: TypeAlias = dict[str, pl.DataFrame]
 
 FOLDER = Path(__file__).parent
-# Stricter than PostgreSQL, which takes a password for a host and quotes it.
+# Stricter than PostgreSQL, which may mistake a password for a host, and quote it.
 URL = re.compile(r"postgres(?:ql)?(?:\+\w+)?(://(?:(?:[^@/?\s%]|%[0-9A-Fa-f]{2})*@)?[^@\s]*)")
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 HOURS = alt.Tooltip("hours:Q", title="person-hours", format=",.1f")
@@ -58,24 +58,24 @@ alt.data_transformers.disable_max_rows()
 
 
 def fail(message: str) -> NoReturn:
-    """End with one line."""
+    """Exit with a one-line error."""
     raise click.ClickException(message) from None
 
 
 def connect(database: str) -> Any:  # noqa: ANN401 - no type is common to both
-    """Open a DuckDB file or a PostgreSQL URL, to read only."""
+    """Open a DuckDB file or a PostgreSQL URL, read-only."""
     if url := URL.fullmatch(database):
         connection = psycopg.connect(f"postgresql{url[1]}", connect_timeout=10)
         connection.read_only = True
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         return connection
     if re.search("://|:.*@", database):
-        fail("This is no postgresql:// URL; in a password, write %40 for @ and %2F for /.")
+        fail("This isn't a valid postgresql:// URL. In a password, write %40 for @ and %2F for /.")
     return duckdb.connect(database, read_only=True)
 
 
 def read(database: str, schema: str) -> Answers:
-    """Answer every query in this folder, all at the same moment."""
+    """Run the queries in this folder on one snapshot of the data."""
     name, answers = schema.replace('"', '""'), {}
     queries = [path for path in sorted(FOLDER.glob("*.sql")) if path.stem not in NO_REPORT]
     with closing(connect(database)) as connection:
@@ -273,11 +273,11 @@ def main(database: str, schema: str, output: str, *, pseudonyms: bool, no_people
         part.write_text(make_page(answers, pseudonyms=pseudonyms, no_people=no_people), "utf-8")
         part.replace(output)
     except (duckdb.CatalogException, psycopg.errors.UndefinedTable):
-        fail(f"Schema {schema} lacks a table: load both, or name another with --schema.")
+        fail(f"Schema {schema} lacks a table. Load both streams, or use another --schema.")
     except (duckdb.Error, psycopg.Error) as error:
         fail(" ".join(str(error).partition("\n\n")[0].split()))
     except OSError as error:
-        fail(f"Cannot write {output}: {error.strerror}.")
+        fail(f"Can't write {output}: {error.strerror}.")
     finally:
         with suppress(OSError):
             part.unlink()

@@ -161,7 +161,7 @@ class Run:
 
 
 class TapCommand:
-    """The tap's command line, run as a process of its own."""
+    """The tap's command line, run as a separate process."""
 
     def __init__(self, folder: Path, server: ForkServer) -> None:
         """Keep configuration, state and catalog in a folder."""
@@ -186,7 +186,7 @@ class TapCommand:
             time_flies=time_flies,
         )
         run = Run(*done)
-        # Whatever a test looks at, no error of the tap's own stands beside it.
+        # Whatever a test checks, the tap must not report a bug of its own.
         assert "Please report this" not in run.stderr, run.stderr
         return run
 
@@ -197,7 +197,7 @@ class TapCommand:
         state: dict[str, Any] | None = None,
         catalog: dict[str, Any] | None = None,
     ) -> list[str]:
-        """Return the command, for a process of one's own."""
+        """Return the command line, to start a separate process."""
         command = [sys.executable, "-m", "tap_tuple", *arguments]
         files = {"config": config, "state": state, "catalog": catalog}
         for option, value in files.items():
@@ -298,6 +298,6 @@ def record_time(text: str | None) -> str | None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The URL of a PostgreSQL: one's own in TAP_TUPLE_TEST_POSTGRES_URL, or a new server."""
+    """The URL of a PostgreSQL server: TAP_TUPLE_TEST_POSTGRES_URL, or a new one."""
     with postgres_server() as url:
         yield url

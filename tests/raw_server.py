@@ -15,11 +15,11 @@ class RawServer:
     """A server on a free port of 127.0.0.1, from ``with`` until its end."""
 
     def __init__(self, answer: bytes, *, drip_seconds: float | None = None) -> None:
-        """Prepare to send an answer to each request.
+        """Prepare to send a response to each request.
 
         Args:
             answer: The bytes to send.
-            drip_seconds: The time between two bytes of the body. Without it, send all at once.
+            drip_seconds: The time between two bytes of the body. Without it, there is no delay.
         """
         self.received: list[bytes] = []
         self._answer = answer

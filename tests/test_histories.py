@@ -51,7 +51,7 @@ FAULTS = {
     "short page": faults.edited(lambda calls: calls[: len(calls) // 2]),
     "empty page": faults.edited(lambda _: []),
     "unsorted": faults.edited(lambda calls: calls[::-1]),
-    "refused": faults.status(403),
+    "rejected": faults.status(403),
 }
 
 
@@ -90,7 +90,7 @@ class Change:
     deleted: list[int]
     """Places in the source."""
     late: list[float]
-    """Calls finalised late: seconds before the run's end."""
+    """Calls finalized late: seconds before the run's end."""
     moved_ahead: list[tuple[int, float]]
     """Places of calls whose end moves, and by how many seconds."""
     edited: list[int]
@@ -106,7 +106,7 @@ class Play:
     ties: list[tuple[float, int]]
     """Instants at which several calls end, and how many."""
     late_before: list[float]
-    """Calls finalised late before the run: seconds before the period's start."""
+    """Calls finalized late before the run: seconds before the period's start."""
     page_size: int
     max_per_page: int
     selected: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The definition for Meltano Hub, held to the tap itself and tried in a project of its own."""
+"""The definition for Meltano Hub, compared with the tap, and tried in a new project."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def section(title: str) -> str:
 
 
 def quoted(text: str) -> list[str]:
-    """Return what stands between backticks."""
+    """Return the texts between backticks."""
     return re.findall(r"`(.+?)`", text)
 
 
@@ -260,7 +260,7 @@ def test_empty_project_loads_calls_with_the_documented_steps(
     postgres: str,
     tmp_path: Path,
 ) -> None:
-    """Every command runs as it stands, but for what would have to be downloaded."""
+    """Every command is run unchanged, apart from downloads."""
     calls = make_calls(25)
     sandbox = serve(calls)
     own = {

@@ -54,11 +54,11 @@ def http(head: str, body: bytes = b"") -> bytes:
 
 BODY = f'[{{"id": 1, "email": "{EMAIL}"}}]'.encode()
 BROKEN_HTTP = {
-    "chunked in words alone": http("HTTP/1.1 200 OK\nTransfer-Encoding: chunked", BODY),
+    "chunked only by its header": http("HTTP/1.1 200 OK\nTransfer-Encoding: chunked", BODY),
     "no status line": EMAIL.encode() + b"\r\n\r\n",
-    "a status that is none": f"HTTP/1.1 {EMAIL}\r\n\r\n".encode(),
+    "invalid status": f"HTTP/1.1 {EMAIL}\r\n\r\n".encode(),
     "a header without a colon": http(f"HTTP/1.1 500 Oops\n{EMAIL}\nContent-Length: 0"),
-    "compressed in words alone": http("HTTP/1.1 200 OK\nContent-Encoding: gzip", BODY),
+    "compressed only by its header": http("HTTP/1.1 200 OK\nContent-Encoding: gzip", BODY),
     "not UTF-8": http("HTTP/1.1 200 OK\nContent-Length: 5", b"[\xff\xfe1]"),
     "nothing": b"",
 }

@@ -1,4 +1,4 @@
-"""Calls that are deleted, changed or finalised while a run reads, and servers that mislead it."""
+"""Calls that are deleted, changed or finalized during a run, and misleading servers."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def assert_all_read(run: Run, log: CallLog) -> None:
 
 
 LOST_BY_PAGE_NUMBERS: dict[str, tuple[dict[int, Change], Fault | None]] = {
-    "as many finalised further on as deleted": (
+    "as many finalized later as deleted": (
         {2: both(delete(3, 4), add(late(901, 31.5), late(902, 32.5)))},
         None,
     ),
@@ -247,7 +247,7 @@ def test_kill_within_a_tie_loses_no_call(tap: TapCommand, serve: Serve) -> None:
     """The bookmark waits for the second reading, which finds what the first one missed."""
     tied = [make_call(number, ended_at=minute(20)) for number in range(20, 35)]
     log = CallLog([*make_calls(19), *tied, *(make_call(number) for number in range(60, 80))])
-    # Page 1 of the tied calls is read; two of them are deleted, and two are finalised further on.
+    # Page 1 of the tied calls is read. Two of them are deleted, and two with later ends finalized.
     change = both(delete(20, 21), add(late(901, 70.5), late(902, 71.5)))
     for failing in range(4, 14):
         moving = CallLog(log.calls(FIRST_END))
@@ -333,7 +333,7 @@ def test_rest_of_a_short_page_is_read(
 
 
 def test_pages_smaller_than_the_overlap_are_reported(tap: TapCommand, serve: Serve) -> None:
-    """Neither header tells that the answers were cut."""
+    """Neither header shows that pages were truncated."""
     quarters = [make_call(number, ended_at=minute(number / 240)) for number in range(1, 41)]
 
     def shrink(number: int) -> None:

@@ -1,4 +1,4 @@
-"""The package as it is published: what is in it, what it asks for, and that it runs alone."""
+"""The published package: its contents and dependencies, and that it runs by itself."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_dependencies_have_lower_and_upper_bounds(metadata: Message) -> None:
 def find_python(version: str) -> str | None:
     """Return a Python of this machine, or None.
 
-    The launchers of pyenv answer for the versions in PYENV_VERSION alone.
+    The launchers of pyenv only work for the versions in PYENV_VERSION.
     """
     found = uv("python", "find", "--no-project", "--system", version, PYENV_VERSION=version)
     return found.stdout.strip() if found.returncode == 0 else None

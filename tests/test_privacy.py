@@ -1,4 +1,4 @@
-"""Emails stand in RECORD messages alone, and the token in the Authorization header alone."""
+"""Emails appear only in RECORD messages, and the token only in the Authorization header."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def with_wrong_participation(field: str) -> Fault:
 html = f"<html>{EMAIL}</html>".encode()
 PATHS: dict[str, list[Fault | None]] = {
     "no fault": [],
-    "echo of a refusal": [None, mirror("sk-tuple-sandbox")],
+    "echo of a rejection": [None, mirror("sk-tuple-sandbox")],
     "unauthorized": [faults.status(401, html)],
     "forbidden": [None, faults.status(403, html)],
     "not found": [faults.status(404, html)],
@@ -184,10 +184,10 @@ def test_certificates_are_verified_with_the_configured_authority(
     url, bundle = https_server
     config = {"api_url": url, "api_token": "sk-tuple-x"}
 
-    refused = tap(config=config)
+    rejected = tap(config=config)
     trusted = tap(config=config, env={"REQUESTS_CA_BUNDLE": str(bundle)})
 
-    (error,) = refused.errors
+    (error,) = rejected.errors
     assert error.startswith("Can't establish a secure connection: the certificate isn't valid")
     assert "certificate" in error
     assert trusted.returncode == 0

@@ -153,7 +153,7 @@ def test_only_the_selected_stream_is_written(tap: TapCommand, serve: Serve, sele
 
 
 def test_maps_of_deselected_streams_are_valid(tap: TapCommand, serve: Serve) -> None:
-    """A filter of calls counts for participations that are selected alone."""
+    """A filter of calls also applies if only the participations are selected."""
     maps = {
         "calls": {"__filter__": "id > 20"},
         "call_participations": {"user_email": "md5(user_email)"},

@@ -21,7 +21,7 @@ FORMS = sorted(
 
 
 def run_tool(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a tool that is installed beside this Python, in the repository."""
+    """Run a tool of this Python environment in the repository."""
     return subprocess.run(
         [Path(sys.executable).with_name(name), *arguments],
         cwd=ROOT,

@@ -129,7 +129,7 @@ def _check_calls(calls: list[Call], response: requests.Response) -> None:
 
 
 def _find_problem(calls: list[Call], response: requests.Response) -> str | None:
-    """Return why a page can't be the answer to its query, if it can't."""
+    """Return why a page doesn't match its query, or None if it does."""
     query = dict(parse_qsl(urlsplit(response.request.url or "").query))
     ends = [call.ended_at for call in calls]
 

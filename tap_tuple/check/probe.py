@@ -124,7 +124,7 @@ class Probe:
 
         Raises:
             OutOfRequestsError: If the request would be one too many.
-            FatalAPIError: If there is no response, or none but HTTP 429, 502, 503 or 504.
+            FatalAPIError: Without a response, or only with HTTP 429, 502, 503 or 504.
         """
         stream = self.stream
         request = stream.build_prepared_request(
@@ -134,7 +134,7 @@ class Probe:
             del request.headers["Authorization"]
         elif token:
             request.headers["Authorization"] = f"Bearer {token}"
-        # A cookie of an earlier response may stand in for the token.
+        # A cookie of an earlier response might replace the token.
         request.headers.pop("Cookie", None)
 
         replies: list[Reply] = []

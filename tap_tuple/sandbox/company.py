@@ -62,7 +62,7 @@ START_HOUR_SHARES = (3, 9, 13, 11, 4, 6, 12, 12, 9, 4, 1)
 PLANNING_START = (9 * HOUR - 1 * MINUTE, 9 * HOUR + 4 * MINUTE)  # local, on Mondays
 PLANNING_LENGTH = (35 * MINUTE, 70 * MINUTE)
 
-SIZES = (1, 2, 3, 4, 5, 6)  # alone, a pair, a mob
+SIZES = (1, 2, 3, 4, 5, 6)  # solo, a pair, a mob
 SIZE_SHARES = (6, 79, 7, 4, 3, 1)
 
 LENGTHS = (

@@ -17,7 +17,7 @@ REPOSITORY = "git+https://github.com/tap-tuple/tap-tuple"
 class Newcomer:
     """A person with a fresh clone and an empty home.
 
-    Packages alone come from this machine's cache, so that nobody waits for downloads.
+    Only packages come from this machine's cache, to save downloads.
     """
 
     def __init__(self, folder: Path, **environment: str) -> None:

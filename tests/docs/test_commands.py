@@ -1,4 +1,8 @@
-"""The commands of the documents, run to the letter and in order; each leaves what it promises."""
+"""The commands of the documents, run unchanged and in order. Each block's result is checked.
+
+A block is marked ``<!-- run: name -->`` in its document. `Walk` runs it in a fresh clone, and its
+method ``check_name`` calls the block and looks at the result.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,7 @@ STATE = "dev:tap-tuple-to-target-postgres"
 LAST_END = "2026-03-02T09:20:00.000Z"
 
 ASIDE = ("look", "query", "run and report", "plain", "sandbox server")
-"""What neither needs the tables of the team nor changes them runs beside the rest, in order."""
+"""Blocks that don't use the team's tables. They run at the same time as the others, in order."""
 
 ELSEWHERE = {"project"}
 """Run in a project that has nothing in it, by the tests of the definition for Meltano Hub."""
@@ -100,7 +104,7 @@ class Walk:
         getattr(self, f"check_{name.replace(' ', '_')}")(commands)
 
     def own(self, text: str) -> str:
-        """Put one's own token, database and clone into a text."""
+        """Replace the token, database and repository in a text by those of this test."""
         url = self.warehouse.replace("://", "+psycopg://")
         own = {
             "sk-tuple-...": self.sandbox.token,

@@ -1,4 +1,4 @@
-"""Installs each loader into an environment of its own, and keeps it for the next run."""
+"""Installs each loader into a separate environment, and keeps it for the next run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UV = Path(sys.executable).with_name("uv")
 def install(requirements: Sequence[str]) -> Path:
     """Install packages for the Python that runs the tests, unless that is done already.
 
-    Several workers, or threads of one, may ask for the same at once.
+    Several workers or threads may ask for the same one simultaneously.
 
     Args:
         requirements: As pip takes them.

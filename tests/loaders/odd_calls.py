@@ -51,7 +51,7 @@ def odd_calls() -> list[Call]:
 
 
 def newer_calls() -> list[Call]:
-    """Return the calls that are new in the second run; one was finalised late."""
+    """Return the calls that are new in the second run; one was finalized late."""
     late = LAST_END - timedelta(minutes=30, milliseconds=-1)
     later = [make_call(COUNT + number, participations=3) for number in range(1, NEW_COUNT + 1)]
     return [make_call(9_001, ended_at=late), *later]

@@ -64,7 +64,7 @@ without_company = pytest.mark.parametrize(
         pytest.param((monday_call(60, (A, 40, 60), (B, 0, 20)),), id="A comes after B went"),
         pytest.param((monday_call(60, (A, 0, 60), (B, 30, 30)),), id="no length"),
         pytest.param(
-            (monday_call(60, (A, 0, 60)), monday_call(60, (B, 0, 60))), id="two calls at once"
+            (monday_call(60, (A, 0, 60)), monday_call(60, (B, 0, 60))), id="two simultaneous calls"
         ),
     ],
 )

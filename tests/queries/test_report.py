@@ -1,4 +1,4 @@
-"""The page that ``queries/report.py`` draws: its charts, its words, and how it fails."""
+"""The report: its charts, its text, and its errors."""
 
 from __future__ import annotations
 
@@ -323,7 +323,7 @@ class TestPage:
         assert not re.search(r"url\(|@import", "".join(page.contents["style"]))
         addresses = set(re.findall(r"\w+://[^\s\"'`)]+", page.html))
         assert {each for each in addresses - NAMED if not CHART_SCHEMA.fullmatch(each)} == set()
-        # An address may do without a scheme: beside that of its schema, no chart has one.
+        # URLs may lack a scheme. Apart from the URL of its schema, no chart has any.
         assert json.dumps(page.charts).count("//") == len(page.charts)
 
     def test_people_who_have_not_paired_are_listed(self, database: Database) -> None:
@@ -690,7 +690,7 @@ class TestBadInput:
 
         run = draw(url, "--output", output)
 
-        self.check(run, output, "This is no postgresql:// URL")
+        self.check(run, output, "This isn't a valid postgresql:// URL")
         assert "nary" not in run.stderr
 
     @pytest.mark.parametrize(
@@ -704,7 +704,7 @@ class TestBadInput:
 
         run = file.draw("--output", path)
 
-        self.check(run, file.output, f"Cannot write {path}: {message}")
+        self.check(run, file.output, f"Can't write {path}: {message}")
         assert list(file.folder.rglob("*.part")) == []
         assert (file.folder / "folder").is_dir()
 
@@ -729,7 +729,7 @@ def without_markers(requirements: list[str]) -> set[tuple[str, frozenset[str], S
 
 @needs_target_duckdb
 def test_script_runs_with_uv(file: Database) -> None:
-    """In an environment of its own, made from its first lines."""
+    """Its first lines define a separate environment."""
     file.load(*KNOWN)
 
     done = subprocess.run(

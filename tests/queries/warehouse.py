@@ -49,7 +49,7 @@ class Warehouse:
             connection: Where to.
             integer: The type of ids.
             extra: Further columns, each after a comma.
-            placeholder: What stands for a value in a statement.
+            placeholder: The placeholder for a value in a statement.
             schema: Where the tables are.
         """
         self._connection = connection
@@ -86,12 +86,12 @@ class Warehouse:
                 )
 
     def ask(self, query: str) -> list[tuple[Any, ...]]:
-        """Return the rows that a file's query answers."""
+        """Return the rows of a query."""
         rows: list[tuple[Any, ...]] = self._run(query).fetchall()
         return rows
 
     def columns(self, query: str) -> list[str]:
-        """Return the names of the columns that a file's query answers."""
+        """Return the column names of a query."""
         return [column[0] for column in self._run(query).description]
 
     def install_views(self) -> None:

@@ -1,4 +1,4 @@
-"""Each stream has a bookmark of its own, which never moves back, nor ahead of the rows."""
+"""Each stream has its own bookmark, which never moves back, and never ahead of the rows."""
 
 from __future__ import annotations
 

@@ -290,7 +290,7 @@ def test_copy_of_a_stream_has_its_own_map(extract: Extract) -> None:
         "calls": CALLS,
         "call_participations": without(PARTICIPATIONS, "user_email"),
         "people": hashed(PARTICIPATIONS, "sha256"),
-        # A copy's filter is no filter of the calls: their participations stay.
+        # A filter of a copy doesn't filter the calls, so their participations stay.
         "long_calls": CALLS[1:2],
     }
     assert CANARY not in run.stdout
