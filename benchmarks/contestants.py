@@ -1,4 +1,4 @@
-"""Who takes part: the command that each way to read the calls is run with."""
+"""The contestants: the command for each way to read the calls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TAP_TUPLE = "tap-tuple"
 BARE = "bare"
-"""What the others are compared with."""
+"""The baseline."""
 
 TAP_CONFIG: dict[str, Any] = {
     "api_token": "sk-tuple-benchmark",

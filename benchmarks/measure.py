@@ -40,7 +40,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What one run of a command took, and what it wrote."""
+    """The cost and the output of one run of a command."""
 
     cpu_seconds: float
     """User and system time, that of the processes it started and waited for included."""

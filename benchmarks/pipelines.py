@@ -34,7 +34,7 @@ LOADERS = {POSTGRES: "target-postgres", DUCKDB: "target-duckdb"}
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """Where a pipeline loads to."""
+    """The database of a pipeline."""
 
     kind: str
     address: str
@@ -67,7 +67,7 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a pipeline took, and the rows that are in the database after it."""
+    """The cost of a pipeline, and the resulting rows in the database."""
 
     rows: list[int]
     taken: Measurement

@@ -46,7 +46,7 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
 
 
 def progress(message: str) -> None:
-    """Say on the standard error what is being measured, because it takes minutes."""
+    """Print the current measurement to standard error, because it takes minutes."""
     click.echo(message, err=True)
 
 

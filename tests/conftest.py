@@ -1,4 +1,4 @@
-"""What the tests share: a sandbox of known calls, the tap's command line, and a PostgreSQL."""
+"""Shared fixtures: sandboxes with known calls, the tap's command line, and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HISTORIES_SEED = "TAP_TUPLE_HISTORIES_SEED"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Say how many random histories to play, and which."""
+    """Add options for the number and seed of random histories."""
     parser.addoption("--histories", type=int, default=300, help="Random histories to play.")
     parser.addoption("--fuzz", type=int, default=40, help="Examples of each kind of odd input.")
     parser.addoption("--histories-seed", type=int, help="Which ones; the header says it.")
@@ -56,14 +56,14 @@ def pytest_report_header() -> str:
 
 @pytest.fixture
 def histories_wanted(request: pytest.FixtureRequest) -> tuple[int, int]:
-    """How many random histories to play, and their seed."""
+    """The number of random histories, and their seed."""
     return request.config.getoption("--histories"), int(os.environ[HISTORIES_SEED])
 
 
 def make_call(
     number: int, *, ended_at: datetime | str | None = None, participations: int = 2
 ) -> Call:
-    """Make a call; each ends a minute after the one of the number before."""
+    """Make a call. Each ends a minute after the one with the previous number."""
     end = ended_at or FIRST_END + timedelta(minutes=number)
     ended = end if isinstance(end, str) else api_time(end)
     started = api_time(FIRST_END + timedelta(minutes=number - 30))
@@ -121,7 +121,7 @@ def minute(number: float) -> str:
 
 @dataclass
 class Run:
-    """What a run of the tap wrote, and how it ended."""
+    """The output and the exit code of a run."""
 
     returncode: int
     stdout: str
@@ -227,7 +227,7 @@ def clean_environment() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def fork_server() -> Iterator[ForkServer]:
-    """What runs the tap's command line without a wait for its imports."""
+    """Runs the tap's command line without waiting for its imports."""
     server = ForkServer()
     yield server
     server.stop()

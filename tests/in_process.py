@@ -32,7 +32,7 @@ class StandingClock:
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self.waits.append(seconds)
         self.now += seconds
 
@@ -46,7 +46,7 @@ class Pipe(io.TextIOBase):
 
     @property
     def buffer(self) -> Pipe:
-        """What a writer of bytes writes to."""
+        """The pipe itself, for writers of bytes."""
         return self
 
     @override

@@ -85,7 +85,7 @@ CATALOG = (Path(__file__).parent / "catalog.json").read_text(encoding="utf-8")
 
 @dataclass
 class Change:
-    """What happens to the source before one request."""
+    """The changes of the source before a request."""
 
     deleted: list[int]
     """Places in the source."""
@@ -99,10 +99,10 @@ class Change:
 
 @dataclass
 class Play:
-    """What happens in one run of the tap."""
+    """The events of one run."""
 
     new_seconds: list[float]
-    """When calls end that are completed before the run, counted from its period's start."""
+    """The ends of calls completed before the run, counted from its period's start."""
     ties: list[tuple[float, int]]
     """Instants at which several calls end, and how many."""
     late_before: list[float]

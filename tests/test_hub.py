@@ -66,7 +66,7 @@ def extractor_of_this_project() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def about(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> dict[str, Any]:
-    """What the tap says of itself."""
+    """The output of --about."""
     tap = TapCommand(tmp_path_factory.mktemp("about"), fork_server)
     said: dict[str, Any] = json.loads(tap("--about", "--format=json").stdout)
     return said

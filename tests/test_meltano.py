@@ -48,7 +48,7 @@ def meltano(plugins: Path, tmp_path: Path) -> MeltanoProject:
 
 @pytest.fixture
 def tuple_env(serve: Callable[..., Sandbox]) -> Callable[..., dict[str, str]]:
-    """Make the settings that send the tap to a sandbox of given calls."""
+    """Return settings for a sandbox with the given calls."""
 
     def make(calls: list[Call] | CallLog, **settings: str) -> dict[str, str]:
         sandbox = serve(calls)

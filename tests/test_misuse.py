@@ -1,4 +1,4 @@
-"""What goes wrong on the way: one line that says what to do, and nothing private in it."""
+"""Invalid input and failures: one line that tells you what to do, without private data."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def sdist(dist: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def metadata(wheel: Path) -> Message:
-    """What the wheel says of itself."""
+    """The metadata of the wheel."""
     (text,) = (data for name, data in contents(wheel).items() if name.endswith("/METADATA"))
     return message_from_string(text.decode())
 

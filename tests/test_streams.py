@@ -1,4 +1,4 @@
-"""What a run reads."""
+"""The calls that a run reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What requests lacks: bounded response bodies, and knowing which hosts are local."""
+"""Network helpers that requests lacks: bounded response bodies, and local hosts."""
 
 from __future__ import annotations
 

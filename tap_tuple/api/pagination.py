@@ -72,7 +72,7 @@ MAX_FRUITLESS_PASSES = 10
 
 
 class Page(NamedTuple):
-    """What a response brought."""
+    """The new calls of a response."""
 
     calls: list[Call]
     """The calls that are new, or that have changed since they were read."""

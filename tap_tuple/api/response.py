@@ -28,7 +28,7 @@ TOLERANCE = timedelta(seconds=1)
 """How far calls may lie outside the requested time range, because the API may round its times."""
 
 INVALID_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for malformed JSON, and, as a subclass, for values of a wrong type."""
+"""msgspec's errors for malformed JSON and, as a subclass, for values of a wrong type."""
 
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]

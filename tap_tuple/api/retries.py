@@ -206,7 +206,7 @@ class Retries:
         )
 
     def _explain(self, error: Exception, attempts: int) -> str:
-        """Say why the tap gives up, and what to do."""
+        """Return why the tap gives up, and what to do."""
         tried = f"after {attempts} attempt{'' if attempts == 1 else 's'}"
         reason = describe(error)
         advice = _advice_on_setup(error)

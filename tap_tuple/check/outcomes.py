@@ -1,4 +1,4 @@
-"""What a check of a statement can find."""
+"""The possible results of checking a statement."""
 
 from __future__ import annotations
 

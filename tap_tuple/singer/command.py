@@ -58,7 +58,7 @@ class CatalogStream(TypedDict):
 
 
 class CatalogFile(TypedDict):
-    """What the tap uses of a Singer catalog."""
+    """The parts of a Singer catalog that the tap uses."""
 
     streams: list[CatalogStream]
 
@@ -76,7 +76,7 @@ class Bookmark(Partition, total=False):
 
 
 class StateFile(TypedDict):
-    """What the tap uses of a Singer state."""
+    """The parts of a Singer state that the tap uses."""
 
     bookmarks: dict[str, Bookmark]
 

@@ -17,7 +17,7 @@ DETAILED_LINES = (
     "Added '%s' as child stream",
     "Config validation failed",
 )
-"""How lines of the SDK start that are for DEBUG. The tap reports invalid settings itself."""
+"""Starts of SDK lines that belong to DEBUG. The tap reports invalid settings itself."""
 HIDDEN = -1
 """A level below that of every handler."""
 REDACTED = "[redacted]"

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Record
 
 ATOMIC_BYTES = getattr(select, "PIPE_BUF", 512)
-"""What a pipe accepts at once or not at all (POSIX ``write``). Windows doesn't say, so that it's
-the minimum of POSIX there."""
+"""The largest write that a pipe accepts either as a whole or not at all (POSIX ``write``). Windows
+doesn't define it, so the smallest value that POSIX allows is used there."""
 
 
 class OutputError(FatalSyncError):

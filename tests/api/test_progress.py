@@ -1,4 +1,4 @@
-"""What a person who watches a run is told, and how much is logged in all."""
+"""Progress lines, and the total size of the log."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Block:
 
     @property
     def name(self) -> str:
-        """What the mark says after its colon."""
+        """The part of the mark after its colon."""
         return self.mark.partition(": ")[2]
 
 

@@ -21,7 +21,7 @@ class Newcomer:
     """
 
     def __init__(self, folder: Path, **environment: str) -> None:
-        """Make the home and the clone, and a Python that has pip."""
+        """Create a home, a clone, and a Python with pip."""
         self.clone = folder / "tap-tuple"
         self.home = folder / "home"
         self.home.mkdir()

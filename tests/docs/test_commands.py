@@ -348,7 +348,7 @@ class Walk:
             return counts(database)
 
     def bookmarks(self) -> dict[str, str]:
-        """Look a state up where Meltano keeps it, that of a full refresh over the one before."""
+        """Read the state from Meltano's database. That of a full refresh comes last."""
         with closing(sqlite3.connect(self.clone / ".meltano/meltano.db")) as database:
             query = "SELECT completed_state, partial_state FROM state WHERE state_id = ?"
             states = database.execute(query, (STATE,)).fetchone()

@@ -1,1 +1,1 @@
-"""What becomes of the tap's messages in real loaders, and in a strict one of the tests' own."""
+"""The tap's messages in real loaders, and in a strict target for tests."""

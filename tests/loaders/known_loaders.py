@@ -42,7 +42,7 @@ _PLUGINS = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where a test lets a loader write."""
+    """The places where a loader may write in a test."""
 
     folder: Path
     schema: str
@@ -58,12 +58,12 @@ class Loader(ABC):
     """As the table in the documents and the tests have it."""
 
     requirements: ClassVar[tuple[str, ...]]
-    """What pip is to install."""
+    """The requirements to install."""
 
     executable: ClassVar[str]
 
     env: ClassVar[Mapping[str, str]] = {}
-    """What it has to find in the environment."""
+    """The environment variables that it needs."""
 
     pythons: ClassVar[tuple[str, ...]] = ("3.11", "3.12", "3.13", "3.14")
     """The versions of Python that it was seen to work with."""
@@ -74,7 +74,7 @@ class Loader(ABC):
     uses_postgres: ClassVar[bool] = False
 
     advice: ClassVar[str] = "None"
-    """What to set, and why, in Markdown."""
+    """Recommended settings and their reasons, in Markdown."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -98,7 +98,7 @@ class Database(Loader):
     """A loader that writes to a database."""
 
     text: ClassVar[str]
-    """What the database calls a column of text."""
+    """The database's type of a text column."""
 
     @abstractmethod
     def query(self, query: str) -> list[tuple[Any, ...]]:

@@ -27,7 +27,7 @@ NEW_COUNT = 40
 NEWEST_END = LAST_END + timedelta(minutes=NEW_COUNT)
 
 EMAIL = r"""o'neill, "the \ quote"; größe|\N+\t@lumen.example"""
-"""What needs quoting or escaping in CSV, in COPY's text format, or in SQL."""
+"""Characters that need quoting or escaping in CSV, COPY's text format, or SQL."""
 
 TWO_TO_THE_53RD = 2**53
 """The next number is lost by a loader that makes floats of ids."""

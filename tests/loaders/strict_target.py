@@ -40,7 +40,7 @@ class BrokenRuleError(Exception):
 
 @dataclass(frozen=True)
 class Stream:
-    """What a SCHEMA message promised of a stream's records."""
+    """The rules of a SCHEMA message for a stream's records."""
 
     properties: frozenset[str]
     key: tuple[str, ...]
@@ -65,7 +65,7 @@ class StrictTarget:
             line: With its newline.
 
         Raises:
-            BrokenRuleError: If it is no message, or not one allowed at this place.
+            BrokenRuleError: If it isn't a message, or isn't allowed here.
         """
         message = read_message(line)
         match message.get("type"):
@@ -76,24 +76,24 @@ class StrictTarget:
             case "STATE":
                 self._take_state(message)
             case _:
-                _refuse("the type is none of SCHEMA, RECORD and STATE")
+                _reject("the type is none of SCHEMA, RECORD and STATE")
 
     def _take_schema(self, message: dict[str, Any]) -> None:
         name = _stream_name(message)
         if name in self._streams:
-            _refuse(f"SCHEMA of {name!r} is repeated")
+            _reject(f"SCHEMA of {name!r} is repeated")
         schema = message.get("schema")
         if not isinstance(schema, dict) or not isinstance(schema.get("properties"), dict):
-            _refuse(f"SCHEMA of {name!r} has no schema with properties")
+            _reject(f"SCHEMA of {name!r} has no schema with properties")
         properties = frozenset(schema["properties"])
         key = message.get("key_properties")
         if not _is_list_of_names(key) or not key:
-            _refuse(f"SCHEMA of {name!r} has no list of key_properties")
+            _reject(f"SCHEMA of {name!r} has no list of key_properties")
         bookmarks = message.get("bookmark_properties", [])
         if not _is_list_of_names(bookmarks):
-            _refuse(f"SCHEMA of {name!r} has bookmark_properties that are no list of names")
+            _reject(f"SCHEMA of {name!r} has bookmark_properties that aren't a list of names")
         for unknown in sorted({*key, *bookmarks} - properties):
-            _refuse(f"SCHEMA of {name!r} has no property {unknown!r}, and names it")
+            _reject(f"SCHEMA of {name!r} has no property {unknown!r}, and names it")
         formats = FormatChecker(formats=())
         formats.checks("date-time")(is_rfc_3339)
         for draft, validator in DRAFTS.items():
@@ -101,7 +101,7 @@ class StrictTarget:
                 validator.check_schema(schema)
             except SchemaError as error:
                 where = "/".join(map(str, error.absolute_path))
-                _refuse(f"SCHEMA of {name!r} is no schema of {draft} at {where!r}")
+                _reject(f"SCHEMA of {name!r} isn't a schema of {draft} at {where!r}")
         self._streams[name] = Stream(
             properties,
             tuple(key),
@@ -111,38 +111,38 @@ class StrictTarget:
     def _take_record(self, message: dict[str, Any]) -> None:
         name = _stream_name(message)
         if name not in self._streams:
-            _refuse(f"RECORD of {name!r} comes before its SCHEMA")
+            _reject(f"RECORD of {name!r} comes before its SCHEMA")
         stream = self._streams[name]
         record = message.get("record")
         if not isinstance(record, dict):
-            _refuse(f"RECORD of {name!r} has no object as its record")
+            _reject(f"RECORD of {name!r} has no object as its record")
         extracted = message.get("time_extracted", "1970-01-01T00:00:00Z")
         if not isinstance(extracted, str) or not is_rfc_3339(extracted):
-            _refuse(f"RECORD of {name!r} has a time_extracted that is no RFC 3339 date-time")
+            _reject(f"RECORD of {name!r} has a time_extracted that isn't an RFC 3339 date-time")
         for each in stream.key:
             if record.get(each) is None:
-                _refuse(f"RECORD of {name!r} has no value for its key {each!r}")
+                _reject(f"RECORD of {name!r} has no value for its key {each!r}")
         for unknown in sorted(set(record) - stream.properties):
-            _refuse(f"RECORD of {name!r} has {unknown!r}, which its schema has not")
+            _reject(f"RECORD of {name!r} has {unknown!r}, which its schema has not")
         for draft, validator in stream.validators.items():
             for error in validator.iter_errors(record):
                 where = "/".join(map(str, error.absolute_path))
-                _refuse(f"RECORD of {name!r} breaks {error.validator!r} ({draft}) at {where!r}")
+                _reject(f"RECORD of {name!r} breaks {error.validator!r} ({draft}) at {where!r}")
         self.rows[name, json.dumps([record[each] for each in stream.key])] = record
 
     def _take_state(self, message: dict[str, Any]) -> None:
         value = message.get("value")
         if not isinstance(value, dict):
-            _refuse("STATE has no object as its value")
+            _reject("STATE has no object as its value")
         bookmarks = value.get("bookmarks", {})
         if not isinstance(bookmarks, dict):
-            _refuse("STATE has bookmarks that are no object")
+            _reject("STATE has bookmarks that aren't an object")
         for stream, bookmark in bookmarks.items():
             if not isinstance(bookmark, dict):
-                _refuse(f"STATE has a bookmark of {stream!r} that is no object")
+                _reject(f"STATE has a bookmark of {stream!r} that isn't an object")
             for name, each in bookmark.items():
                 if not isinstance(each, str):
-                    _refuse(f"STATE has a {name!r} of {stream!r} that is no string")
+                    _reject(f"STATE has a {name!r} of {stream!r} that isn't a string")
         self.state = value
 
 
@@ -153,26 +153,26 @@ def read_message(line: bytes) -> dict[str, Any]:
         BrokenRuleError: If it is not one whole JSON object (RFC 8259) in UTF-8.
     """
     if not line.endswith(b"\n"):
-        _refuse("the line has no newline at its end")
+        _reject("the line has no newline at its end")
     try:
         message = json.loads(
             line.decode(),
             object_pairs_hook=_object_without_repetition,
-            parse_constant=_refuse_constant,
+            parse_constant=_reject_constant,
         )
     except (ValueError, RecursionError):
         # From None: the error would quote the line.
         msg = "the line isn't JSON"
         raise BrokenRuleError(msg) from None
     if not isinstance(message, dict):
-        _refuse("the line is no JSON object")
+        _reject("the line isn't a JSON object")
     return message
 
 
 def is_rfc_3339(value: object) -> bool:
-    """Tell whether a value may stand where a date-time of RFC 3339 is asked for.
+    """Return whether a value is a valid RFC 3339 date-time.
 
-    JSON Schema lets a format apply to strings alone. A leap second is refused, because Python's
+    JSON Schema applies formats only to strings. A leap second is rejected, because Python's
     loaders cannot read one.
     """
     if not isinstance(value, str):
@@ -235,7 +235,7 @@ def _store(folder: Path, rows: Mapping[tuple[str, str], dict[str, Any]]) -> None
 def _stream_name(message: dict[str, Any]) -> str:
     name = message.get("stream")
     if not isinstance(name, str) or not name:
-        _refuse(f"{message['type']} names no stream")
+        _reject(f"{message['type']} names no stream")
     return name
 
 
@@ -251,12 +251,12 @@ def _object_without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _refuse_constant(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     msg = f"{name} isn't JSON"
     raise ValueError(msg)
 
 
-def _refuse(problem: str) -> NoReturn:
+def _reject(problem: str) -> NoReturn:
     raise BrokenRuleError(problem)
 
 

@@ -59,11 +59,11 @@ BROKEN = {
     "a line of text": (b"canary@lumen.example\n", "the line isn't JSON"),
     "half a line": (RECORD[:40] + b"\n", "the line isn't JSON"),
     "two messages on a line": (RECORD[:-1] + RECORD, "the line isn't JSON"),
-    "a byte that is no UTF-8": (RECORD.replace(b"canary", b"\xff"), "the line isn't JSON"),
+    "invalid UTF-8": (RECORD.replace(b"canary", b"\xff"), "the line isn't JSON"),
     "a number that JSON has not": (record_line(id=1, at=float("nan")), "the line isn't JSON"),
     "a name repeated": (RECORD.replace(b'"at"', b'"id"'), "the line isn't JSON"),
     "a deep nest": (b"[" * 100_000 + b"\n", "the line isn't JSON"),
-    "an array": (b'["canary@lumen.example"]\n', "the line is no JSON object"),
+    "an array": (b'["canary@lumen.example"]\n', "the line isn't a JSON object"),
     "no type": (line(stream="calls"), "the type is none of SCHEMA, RECORD and STATE"),
     "BATCH": (
         line(type="BATCH", stream="calls", manifest=[CANARY]),
@@ -88,11 +88,11 @@ BROKEN = {
     ),
     "a time_extracted without a zone": (
         line(type="RECORD", stream="calls", record={"id": 1}, time_extracted="2026-03-02T09:00:00"),
-        "RECORD of 'calls' has a time_extracted that is no RFC 3339 date-time",
+        "RECORD of 'calls' has a time_extracted that isn't an RFC 3339 date-time",
     ),
     "a time_extracted that is a number": (
         line(type="RECORD", stream="calls", record={"id": 1}, time_extracted=1),
-        "RECORD of 'calls' has a time_extracted that is no RFC 3339 date-time",
+        "RECORD of 'calls' has a time_extracted that isn't an RFC 3339 date-time",
     ),
     "a RECORD without its key": (
         record_line(email=CANARY),
@@ -140,17 +140,17 @@ BROKEN = {
         schema_line(stream="people", key_properties="id"),
         "SCHEMA of 'people' has no list of key_properties",
     ),
-    "a SCHEMA whose key is no property": (
+    "key that isn't a property": (
         schema_line(stream="people", key_properties=["uuid"]),
         "SCHEMA of 'people' has no property 'uuid', and names it",
     ),
-    "a SCHEMA whose bookmark is no property": (
+    "bookmark that isn't a property": (
         schema_line(stream="people", bookmark_properties=["since"]),
         "SCHEMA of 'people' has no property 'since', and names it",
     ),
     "a SCHEMA whose bookmark is text": (
         schema_line(stream="people", bookmark_properties="at"),
-        "SCHEMA of 'people' has bookmark_properties that are no list of names",
+        "SCHEMA of 'people' has bookmark_properties that aren't a list of names",
     ),
     "a SCHEMA of an unknown type": (
         schema_line(
@@ -158,7 +158,7 @@ BROKEN = {
             schema={"properties": {"id": {"type": "int"}}},
             bookmark_properties=None,
         ),
-        "SCHEMA of 'people' is no schema of Draft 4 at 'properties/id/type'",
+        "SCHEMA of 'people' isn't a schema of Draft 4 at 'properties/id/type'",
     ),
     "a SCHEMA that only draft 4 takes": (
         schema_line(
@@ -166,29 +166,29 @@ BROKEN = {
             schema={"properties": {"id": {"maximum": 9, "exclusiveMaximum": True}}},
             bookmark_properties=None,
         ),
-        "SCHEMA of 'people' is no schema of Draft 7 at 'properties/id/exclusiveMaximum'",
+        "SCHEMA of 'people' isn't a schema of Draft 7 at 'properties/id/exclusiveMaximum'",
     ),
     "a STATE without a value": (line(type="STATE"), "STATE has no object as its value"),
     "a STATE that is text": (line(type="STATE", value=CANARY), "STATE has no object as its value"),
     "a STATE of a list": (
         line(type="STATE", value={"bookmarks": [CANARY]}),
-        "STATE has bookmarks that are no object",
+        "STATE has bookmarks that aren't an object",
     ),
     "a bookmark that is text": (
         state_line(calls=CANARY),
-        "STATE has a bookmark of 'calls' that is no object",
+        "STATE has a bookmark of 'calls' that isn't an object",
     ),
     "a bookmark with a number": (
         state_line(calls={"page": 2}),
-        "STATE has a 'page' of 'calls' that is no string",
+        "STATE has a 'page' of 'calls' that isn't a string",
     ),
     "a bookmark with null": (
         state_line(calls={"replication_key_value": None}),
-        "STATE has a 'replication_key_value' of 'calls' that is no string",
+        "STATE has a 'replication_key_value' of 'calls' that isn't a string",
     ),
     "a bookmark with an object": (
         state_line(calls={"partitions": {"email": CANARY}}),
-        "STATE has a 'partitions' of 'calls' that is no string",
+        "STATE has a 'partitions' of 'calls' that isn't a string",
     ),
     "no newline at the end": (RECORD[:-1], "the line has no newline at its end"),
 }
@@ -198,7 +198,7 @@ BROKEN = {
 def take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Take:
-    """Let the target take lines; returns its status, and what it printed."""
+    """Run the target with lines of input. Return its exit code and output."""
 
     def take(lines: bytes) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=BytesIO(lines)))

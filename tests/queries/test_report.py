@@ -111,7 +111,7 @@ class Page(HTMLParser):
 
     @property
     def words(self) -> str:
-        """What is read on it, charts apart."""
+        """The text of the page, without charts."""
         return " ".join(self.text.split())
 
     @cached_property
@@ -130,7 +130,7 @@ class Page(HTMLParser):
 
     @property
     def pairs(self) -> list[str]:
-        """What the squares of the matrix say."""
+        """The texts of the squares in the matrix."""
         return [value or "" for name, value in self.attributes if name == "title"]
 
     def rows(self, name: str) -> list[dict[str, Any]]:
@@ -152,7 +152,7 @@ class Database:
 
     @property
     def output(self) -> Path:
-        """Where the page goes."""
+        """The file of the page."""
         return self.folder / "report.html"
 
     def load(self, *calls: Call) -> dict[str, list[tuple[Any, ...]]]:

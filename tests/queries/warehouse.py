@@ -23,10 +23,10 @@ DELETED = None
 MONDAY = date(2026, 3, 2)
 
 Stay: TypeAlias = tuple[str | None, float, float | None]
-"""Who was in a call, and the minutes from its start at which they joined and left."""
+"""A person in a call, with the minutes from its start at which they joined and left."""
 
 Call: TypeAlias = tuple[str, float, tuple[Stay, ...]]
-"""When a call started, how many minutes it took, and the stays."""
+"""The start of a call, its length in minutes, and its stays."""
 
 
 def call(start: str, minutes: float, *stays: Stay) -> Call:

@@ -1,4 +1,4 @@
-"""What column selection, stream maps and the SDK's other settings make of the messages.
+"""The effects of column selection, stream maps and the SDK's other settings.
 
 Each run goes through the tap's command line at LOGLEVEL=DEBUG and on into the strict target, which
 takes no message that the Singer specification does not allow. Every email holds the word canary.
@@ -39,7 +39,7 @@ CATALOG = {
     ]
 }
 EMAIL_OR_NONE = "{}(user_email) if user_email else None"
-"""How to hash an email that may be null."""
+"""Hashes an email that may be null."""
 
 
 class Extracted(NamedTuple):
