@@ -68,7 +68,7 @@ def test_timeouts_are_given_up(policy: RetryPolicy, attempts: int) -> None:
     assert len(sent) == attempts
 
 
-def test_attempts_are_counted_across_rate_limits_and_other_failures(
+def test_attempts_count_rate_limits_and_other_failures(
     tap: TapCommand, serve: Callable[..., Sandbox]
 ) -> None:
     sandbox = serve(make_calls(3))

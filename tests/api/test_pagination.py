@@ -275,7 +275,7 @@ class TestEnd:
 
         assert (next_request(pages) is None) is is_end
 
-    def test_count_that_is_never_reached_is_ignored_after_a_few_requests(self) -> None:
+    def test_unreachable_count_is_ignored_after_a_few_requests(self) -> None:
         pages = CallPages(FIRST_END, 2)
         pages.take(response(3), calls_ending_at(0, 10))
 

@@ -15,7 +15,7 @@ TOKEN = os.environ.get("TAP_TUPLE_API_TOKEN", "")
 
 @pytest.mark.live
 @pytest.mark.skipif(not TOKEN, reason="Set TAP_TUPLE_API_TOKEN to check Tuple's API itself.")
-def test_the_api_behaves_as_documented(check_command: CheckCommand) -> None:
+def test_api_behaves_as_documented(check_command: CheckCommand) -> None:
     done = check_command(TAP_TUPLE_API_TOKEN=TOKEN)
 
     assert done.returncode == 0, done.stdout + done.stderr

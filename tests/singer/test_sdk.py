@@ -43,7 +43,7 @@ def defined_in_our_code(ours: type) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["_generate_schema_messages", "_write_starting_replication_value"])
-def test_overridden_private_methods_have_the_parameters_of_the_sdk(name: str) -> None:
+def test_overridden_private_methods_have_the_sdk_signature(name: str) -> None:
     ours, theirs = (inspect.signature(getattr(each, name)) for each in (PagewiseStream, Stream))
 
     assert list(ours.parameters) == list(theirs.parameters)
