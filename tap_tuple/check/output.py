@@ -24,7 +24,7 @@ COLORS = {
 VERDICT_WIDTH = max(len(verdict) for verdict in Verdict)
 
 REPORT_HINT = (
-    "This output holds no private data. Please paste it into an issue:\n"
+    "This output contains no private data. Please paste it into an issue:\n"
     "https://github.com/tap-tuple/tap-tuple/issues/new?template=api-check.yml"
 )
 MONTHS_HINT = "These are your team's exact numbers. They aren't meant for a public issue."
