@@ -1,1 +1,1 @@
-"""Tests of what the SDK lacks."""
+"""Tests of the extensions to the Singer SDK."""

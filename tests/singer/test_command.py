@@ -1,4 +1,4 @@
-"""Files of the command line, and signals."""
+"""The tap's command line: malformed state files, and signals during startup."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_malformed_state_is_rejected(tap: TapCommand, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_while_reading_a_file_is_one_line(
+def test_signal_while_reading_config_exits_cleanly(
     tap: TapCommand, tmp_path: Path, number: signal.Signals
 ) -> None:
     pipe = tmp_path / "config.json"
@@ -40,7 +40,7 @@ def test_signal_while_reading_a_file_is_one_line(
     command = tap.command("--config", str(pipe))
 
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process, pipe.open("w"):
-        # The tap has opened it for reading, and waits.
+        # pipe.open() blocks until the tap opens the other end, so the tap is reading by now.
         process.send_signal(number)
         _, said = process.communicate()
 

@@ -1,4 +1,4 @@
-"""Each stream has its own bookmark, which never moves back, and never ahead of the rows."""
+"""Bookmarks: each stream has its own, which never moves back or gets ahead of the rows."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     Serve = Callable[..., Sandbox]
 
 
-def test_bookmarks_are_strings_with_their_replication_key(tap: TapCommand, serve: Serve) -> None:
+def test_bookmarks_have_a_replication_key_and_value(tap: TapCommand, serve: Serve) -> None:
     run = tap(config=config_for(serve(make_calls(5))))
 
     assert run.state == state_of(minute(5), minute(5))
 
 
-def test_run_starts_a_lookback_before_the_earlier_bookmark(tap: TapCommand, serve: Serve) -> None:
+def test_run_starts_one_lookback_before_earliest_bookmark(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(120))
 
     tap(config=config_for(sandbox, lookback_window=60), state=state_of(minute(100), minute(80)))
@@ -33,7 +33,7 @@ def test_run_starts_a_lookback_before_the_earlier_bookmark(tap: TapCommand, serv
 
 
 def test_each_state_is_written_once(tap: TapCommand, serve: Serve) -> None:
-    """Three pages move the bookmarks three times. The first STATE is the one that was passed in."""
+    """Each of the three pages moves the bookmarks. The second run only repeats its input state."""
     config = config_for(serve(make_calls(30)), page_size=10)
 
     first = tap(config=config)
@@ -72,15 +72,15 @@ def test_bookmarks_never_move_back_during_a_lookback(tap: TapCommand, serve: Ser
     assert run.ids("calls") == list(range(20, 91))
 
 
-def test_rows_of_the_lookback_are_written(tap: TapCommand, serve: Serve) -> None:
-    """No STATE takes them along, because no bookmark moves."""
+def test_lookback_rows_are_written(tap: TapCommand, serve: Serve) -> None:
+    """They're written even though no bookmark moves, so no STATE follows them."""
     run = tap(config=config_for(serve(make_calls(3))), state=state_of(minute(5), minute(5)))
 
     assert run.ids("calls") == [1, 2, 3]
     assert len(run.ids("call_participations")) == 6
 
 
-def test_timestamps_of_any_form_are_compared_as_times(tap: TapCommand, serve: Serve) -> None:
+def test_mixed_timestamp_formats_are_compared_as_instants(tap: TapCommand, serve: Serve) -> None:
     ends = [
         "2026-03-02T09:00:00Z",
         "2026-03-02T09:00:00.500Z",
@@ -114,7 +114,9 @@ def test_timestamps_of_any_form_are_compared_as_times(tap: TapCommand, serve: Se
 
 
 @pytest.mark.parametrize("value", [7, "yesterday", ""])
-def test_invalid_bookmark_is_reported(tap: TapCommand, serve: Serve, value: Any) -> None:
+def test_invalid_bookmark_is_reported_before_any_request(
+    tap: TapCommand, serve: Serve, value: Any
+) -> None:
     sandbox = serve(make_calls(3))
 
     run = tap(config=config_for(sandbox), state=state_of(value, minute(1)))
@@ -138,7 +140,7 @@ def test_every_page_is_followed_by_a_state(tap: TapCommand, serve: Serve) -> Non
         assert {calls or parts for calls, parts in states} - {None} == ends
 
 
-def test_failed_page_leaves_the_previous_state(tap: TapCommand, serve: Serve) -> None:
+def test_failed_page_keeps_the_previous_state(tap: TapCommand, serve: Serve) -> None:
     calls = make_calls(30)
     # A stream map that fails on one call of the second page.
     maps = {"calls": {"inverse": "1 / (id - 15)"}}
@@ -152,7 +154,7 @@ def test_failed_page_leaves_the_previous_state(tap: TapCommand, serve: Serve) ->
     assert set(run.ids("calls")) | set(rest.ids("calls")) == set(range(1, 31))
 
 
-def test_single_child_stream_stays_incremental(tap: TapCommand, serve: Serve) -> None:
+def test_participations_stay_incremental_without_calls(tap: TapCommand, serve: Serve) -> None:
     log = CallLog(make_calls(30))
     sandbox = serve(log)
     config = config_for(sandbox, lookback_window=0, page_size=10)
@@ -166,7 +168,7 @@ def test_single_child_stream_stays_incremental(tap: TapCommand, serve: Serve) ->
     assert sandbox.requests[-1].query["since"] == "2026-03-02T09:29:59.000Z"
 
 
-def test_stream_selected_later_gets_its_whole_history(tap: TapCommand, serve: Serve) -> None:
+def test_stream_selected_later_is_read_from_the_start(tap: TapCommand, serve: Serve) -> None:
     calls = make_calls(50)
     sandbox = serve(calls)
     config = config_for(sandbox, page_size=10, lookback_window=0)
@@ -183,7 +185,7 @@ def test_stream_selected_later_gets_its_whole_history(tap: TapCommand, serve: Se
     assert bookmarks(rest.state) == (minute(50), minute(50))
 
 
-def test_full_table_replication_keeps_no_bookmark(tap: TapCommand, serve: Serve) -> None:
+def test_full_table_replication_leaves_bookmarks_unchanged(tap: TapCommand, serve: Serve) -> None:
     catalog = tap.discover()
     for stream in catalog["streams"]:
         stream["replication_method"] = "FULL_TABLE"

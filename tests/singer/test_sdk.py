@@ -1,4 +1,4 @@
-"""Private members of the SDK that we use. A new SDK that changes them fails here."""
+"""Private members of the SDK that the tap relies on. A new SDK that changes them fails here."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def is_private(name: str) -> bool:
 
 
 def defined_in_our_code(ours: type) -> set[str]:
-    """Return the members of a class that one of our own classes defines."""
+    """Return the members of a class that our own code defines."""
     own_classes = [each for each in ours.__mro__ if each.__module__.startswith("tap_tuple")]
     return {name for each in own_classes for name in vars(each)}
 
 
 @pytest.mark.parametrize("name", ["_generate_schema_messages", "_write_starting_replication_value"])
-def test_overridden_private_methods_have_the_sdk_signature(name: str) -> None:
+def test_overridden_methods_keep_the_parameters_of_the_sdk(name: str) -> None:
     ours, theirs = (inspect.signature(getattr(each, name)) for each in (PagewiseStream, Stream))
 
     assert list(ours.parameters) == list(theirs.parameters)
@@ -66,7 +66,7 @@ def test_overridden_private_members_are_documented() -> None:
 
 
 def test_used_private_members_are_documented() -> None:
-    """Whatever starts with an underscore and isn't ours belongs to the SDK."""
+    """A name with a leading underscore that we don't define belongs to the SDK."""
     own_names: set[str] = set()
     used_names: set[str] = set()
     for path in Path(tap_tuple.__file__).parent.rglob("*.py"):
@@ -81,7 +81,7 @@ def test_used_private_members_are_documented() -> None:
     # A super() call uses the member that the method of the same name overrides.
     overridden = {"_generate_schema_messages", "_write_starting_replication_value"}
     foreign = {name for name in used_names if is_private(name)} - (own_names - overridden)
-    foreign -= {"_asdict", "_replace"}  # of a NamedTuple
+    foreign -= {"_asdict", "_replace"}  # methods of NamedTuple
 
     assert foreign | {"_LOG_REQUEST_METRICS", *overridden} == DOCUMENTED
 

@@ -1,7 +1,7 @@
-"""The effects of column selection, stream maps and the SDK's other settings.
+"""How column selection, stream maps and the SDK's other settings change the messages.
 
-Each run goes through the tap's command line at LOGLEVEL=DEBUG and on into the strict target, which
-takes no message that the Singer specification does not allow. Every email holds the word canary.
+Each test runs the tap's command line at LOGLEVEL=DEBUG and pipes its output into the strict target,
+which rejects messages that violate the Singer specification. Every email contains the word canary.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ CATALOG = {
     ]
 }
 EMAIL_OR_NONE = "{}(user_email) if user_email else None"
-"""Hashes an email that may be null."""
+"""A stream map expression that hashes an email, unless it's null."""
 
 
 class Extracted(NamedTuple):
-    """A run of the tap, and what the strict target stored of it."""
+    """A run of the tap, and the rows that the strict target stored."""
 
     run: Run
     rows: Rows
 
     def schema(self, stream: str) -> dict[str, Any]:
-        """Return the schema of a stream's one SCHEMA message."""
+        """Return the schema in a stream's only SCHEMA message."""
         (schema,) = (
             message["schema"]
             for message in self.run.messages
@@ -58,12 +58,12 @@ class Extracted(NamedTuple):
         return dict(schema)
 
     def columns(self, stream: str) -> list[str]:
-        """Return the columns that a stream's schema has."""
+        """Return the columns in a stream's schema."""
         return list(self.schema(stream)["properties"])
 
 
 def canary_calls() -> list[Call]:
-    """Return eight calls, three pages: with two people, with one who is unknown, and with none."""
+    """Return eight calls on three pages. One has an unknown user, one has no participations."""
     calls = make_calls(8)
     for call in calls:
         for seat, participation in enumerate(call["call_participations"]):
@@ -74,7 +74,7 @@ def canary_calls() -> list[Call]:
 
 
 def rows_of(calls: list[Call]) -> Rows:
-    """Return the rows that calls are without any setting."""
+    """Return the rows that the tap writes for calls by default."""
     return dict(zip(("calls", "call_participations"), expected_rows(calls), strict=True))
 
 
@@ -83,12 +83,12 @@ CALLS, PARTICIPATIONS = WHOLE["calls"], WHOLE["call_participations"]
 
 
 def without(rows: list[Row], *columns: str) -> list[Row]:
-    """Return rows without some of their columns."""
+    """Return the rows without the given columns."""
     return [{name: row[name] for name in row if name not in columns} for row in rows]
 
 
 def hashed(rows: list[Row], algorithm: str, salt: str = "") -> list[Row]:
-    """Return participations with their emails hashed."""
+    """Return the participations with hashed emails."""
 
     def digest(email: str | None) -> str | None:
         return email and hashlib.new(algorithm, (salt + email).encode()).hexdigest()
@@ -98,7 +98,7 @@ def hashed(rows: list[Row], algorithm: str, salt: str = "") -> list[Row]:
 
 @pytest.fixture
 def extract(tap: TapCommand, serve: Callable[..., Sandbox], tmp_path: Path) -> Extract:
-    """Run the tap on the canary calls, and pipe what it writes into the strict target."""
+    """Run the tap on the canary calls and pipe its output into the strict target."""
 
     def extract(catalog: dict[str, Any] | None = None, **settings: Any) -> Extracted:
         run = tap(
@@ -125,7 +125,7 @@ def extract(tap: TapCommand, serve: Callable[..., Sandbox], tmp_path: Path) -> E
 
 
 def bookmarks(run: Run) -> dict[str, str]:
-    """Return the bookmarks of the last state."""
+    """Return the bookmarks in the last state."""
     return {
         stream: bookmark["replication_key_value"]
         for stream, bookmark in run.state["bookmarks"].items()
@@ -222,25 +222,25 @@ def test_emails_can_be_dropped(extract: Extract, nothing: str | None) -> None:
 @pytest.mark.parametrize(
     ("rule", "kept"),
     [
-        pytest.param("id not in [1, 4]", (2, 3, 5, 6, 7, 8), id="the-first-of-two-pages"),
-        pytest.param("id not in [3, 8]", (1, 2, 4, 5, 6, 7), id="the-last-of-two-pages"),
-        pytest.param("not 4 <= id <= 6", (1, 2, 3, 7, 8), id="a-whole-page"),
-        pytest.param("id % 2 == 0", (2, 4, 6, 8), id="every-other"),
-        pytest.param("duration_seconds < 60", (), id="all"),
+        pytest.param("id not in [1, 4]", (2, 3, 5, 6, 7, 8), id="first-call-of-two-pages"),
+        pytest.param("id not in [3, 8]", (1, 2, 4, 5, 6, 7), id="last-call-of-two-pages"),
+        pytest.param("not 4 <= id <= 6", (1, 2, 3, 7, 8), id="whole-page"),
+        pytest.param("id % 2 == 0", (2, 4, 6, 8), id="every-other-call"),
+        pytest.param("duration_seconds < 60", (), id="all-calls"),
     ],
 )
-def test_filtered_call_takes_its_participations_along(
+def test_filtering_out_a_call_drops_its_participations(
     extract: Extract, rule: str, kept: tuple[int, ...]
 ) -> None:
     run, rows = extract(stream_maps={"calls": {"__filter__": rule}})
 
     left = rows_of([call for call in canary_calls() if call["id"] in kept])
     assert rows == {stream: of_stream for stream, of_stream in left.items() if of_stream}
-    # Calls that are not wanted are read all the same, and not again.
+    # Filtered calls still move the bookmarks, so they aren't read again.
     assert bookmarks(run) == dict.fromkeys(WHOLE, LAST_END)
 
 
-def test_filter_of_a_deselected_stream_still_applies(tap: TapCommand, extract: Extract) -> None:
+def test_filter_on_a_deselected_stream_still_applies(tap: TapCommand, extract: Extract) -> None:
     _, rows = extract(tap.discover(calls=False), stream_maps={"calls": {"__filter__": "id > 4"}})
 
     of_later_calls = [row for row in PARTICIPATIONS if row["call_id"] > 4]
@@ -251,11 +251,11 @@ def test_filter_of_a_deselected_stream_still_applies(tap: TapCommand, extract: E
     "rule",
     [
         "user_email is not None",
-        # The value of the whole rule is an email, which a log may tell.
+        # This rule evaluates to an email, which could end up in a log.
         "user_email",
     ],
 )
-def test_filtered_participations_keep_their_calls(extract: Extract, rule: str) -> None:
+def test_filtering_participations_keeps_all_calls(extract: Extract, rule: str) -> None:
     _, rows = extract(stream_maps={"call_participations": {"__filter__": rule}})
 
     known = [row for row in PARTICIPATIONS if row["user_email"]]
@@ -274,7 +274,7 @@ def test_renamed_streams_keep_their_bookmarks(extract: Extract) -> None:
     assert bookmarks(run) == dict.fromkeys(WHOLE, LAST_END)
 
 
-def test_copy_of_a_stream_has_its_own_map(extract: Extract) -> None:
+def test_stream_copy_has_its_own_map(extract: Extract) -> None:
     maps = {
         "call_participations": {"user_email": None},
         "people": {
@@ -290,7 +290,7 @@ def test_copy_of_a_stream_has_its_own_map(extract: Extract) -> None:
         "calls": CALLS,
         "call_participations": without(PARTICIPATIONS, "user_email"),
         "people": hashed(PARTICIPATIONS, "sha256"),
-        # A filter of a copy doesn't filter the calls, so their participations stay.
+        # A filter on a copy doesn't affect the calls themselves, so their participations stay.
         "long_calls": CALLS[1:2],
     }
     assert CANARY not in run.stdout
@@ -300,7 +300,7 @@ def test_copy_of_a_stream_has_its_own_map(extract: Extract) -> None:
     ("dropped", "left"),
     [
         ("call_participations", {"calls": CALLS}),
-        # As with a call that is filtered out: its participations go with it.
+        # Dropping the calls drops their participations too, just like a filter does.
         ("calls", {}),
     ],
 )
@@ -311,7 +311,7 @@ def test_stream_can_be_dropped(extract: Extract, dropped: str, left: Rows) -> No
     assert dropped not in {message.get("stream") for message in run.messages}
 
 
-def test_flattening_changes_nothing(extract: Extract) -> None:
+def test_flattening_leaves_schemas_and_rows_unchanged(extract: Extract) -> None:
     extracted = extract(flattening_enabled=True, flattening_max_depth=5)
 
     for stream, entry in CATALOG.items():
@@ -320,7 +320,7 @@ def test_flattening_changes_nothing(extract: Extract) -> None:
 
 
 @pytest.mark.parametrize("method", ["INCREMENTAL", "FULL_TABLE"])
-def test_no_activate_version_is_written(tap: TapCommand, extract: Extract, method: str) -> None:
+def test_activate_version_is_never_written(tap: TapCommand, extract: Extract, method: str) -> None:
     catalog = tap.discover()
     for stream in catalog["streams"]:
         stream["replication_method"] = method
@@ -331,7 +331,7 @@ def test_no_activate_version_is_written(tap: TapCommand, extract: Extract, metho
     assert not any("version" in message for message in run.messages)
 
 
-def test_no_batch_bypasses_the_stream_maps(extract: Extract, tmp_path: Path) -> None:
+def test_batch_config_does_not_bypass_stream_maps(extract: Extract, tmp_path: Path) -> None:
     folder = tmp_path / "batches"
     folder.mkdir()
 
@@ -375,7 +375,7 @@ def test_failing_expression_is_reported_without_its_value(
     assert error.startswith("stream_maps: the map of call_participations failed with ")
 
 
-def test_failing_map_of_a_copy_names_the_copy(
+def test_failing_map_of_a_stream_copy_names_the_copy(
     tap: TapCommand, serve: Callable[..., Sandbox]
 ) -> None:
     maps = {"people": {"__source__": "call_participations", "user_email": "int(user_email)"}}
@@ -386,7 +386,7 @@ def test_failing_map_of_a_copy_names_the_copy(
     assert error.startswith("stream_maps: the map of people failed with ")
 
 
-def test_missing_setting_of_an_expression_is_reported(
+def test_missing_stream_map_config_setting_is_named(
     tap: TapCommand, serve: Callable[..., Sandbox]
 ) -> None:
     expression = "sha256(config['salt'] + user_email) if user_email else None"
@@ -404,10 +404,10 @@ def test_missing_setting_of_an_expression_is_reported(
     )
 
 
-def test_stream_without_key_properties_has_an_empty_list(
+def test_null_key_properties_are_written_as_an_empty_list(
     tap: TapCommand, serve: Callable[..., Sandbox]
 ) -> None:
-    """The SDK's documentation recommends null, which loaders reject in a SCHEMA."""
+    """The SDK's documentation recommends null, but loaders reject null in a SCHEMA."""
     maps = {"calls": {"__key_properties__": None}}
 
     run = tap(config=config_for(serve(canary_calls()), stream_maps=maps))

@@ -1,4 +1,4 @@
-"""Whole lines, however a run ends, and a state that is never ahead of them."""
+"""The output has only whole lines, however a run ends, and the state never gets ahead of it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def rows_until_last_state(lines: list[str]) -> tuple[set[int], set[int], dict[str, Any]]:
-    """Return what a target kept that holds to the last STATE, and that state."""
+    """Return the call ids and participation ids written before the last STATE, and that state."""
     calls: set[int] = set()
     participations: set[int] = set()
     kept: tuple[set[int], set[int], dict[str, Any]] = (set(), set(), {})
@@ -50,10 +50,10 @@ def rows_until_last_state(lines: list[str]) -> tuple[set[int], set[int], dict[st
         (None, 1000, ""),
     ],
 )
-def test_stopped_run_is_completed_by_the_next(
+def test_next_run_completes_a_stopped_run(
     tap: TapCommand, serve: Serve, stop: signal.Signals | None, lines_read: int, unbuffered: str
 ) -> None:
-    """A signal to the tap, or (None) a target that closes the pipe."""
+    """The run is stopped by a signal or, if `stop` is None, by a target that closes the pipe."""
     calls = make_calls(600)
     config = config_for(serve(calls), page_size=100, lookback_window=0)
     tap_process = subprocess.Popen(
@@ -93,7 +93,7 @@ def test_stopped_run_is_completed_by_the_next(
 
 @pytest.mark.slow
 def test_sigterm_ends_a_run_with_a_stuck_target(tap: TapCommand, serve: Serve) -> None:
-    """A full pipe must not hold a tap that is told to stop."""
+    """The tap stops even if it's blocked by a full pipe."""
     config = config_for(serve(make_calls(5000)))
     command = tap.command(config=config)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
@@ -106,8 +106,8 @@ def test_sigterm_ends_a_run_with_a_stuck_target(tap: TapCommand, serve: Serve) -
 
 
 @pytest.mark.parametrize("attempt", range(5))
-def test_sigterm_ends_a_wait_immediately(tap: TapCommand, serve: Serve, attempt: int) -> None:  # noqa: ARG001
-    """The signal arrives while the tap still writes the log line that announces the wait."""
+def test_sigterm_ends_a_retry_wait_immediately(tap: TapCommand, serve: Serve, attempt: int) -> None:  # noqa: ARG001
+    """The signal arrives while the tap is still logging the message that announces the wait."""
     sandbox = serve(make_calls(30))
     sandbox.faults.extend([None, faults.rate_limited("300")])
     command = tap.command(config=config_for(sandbox, page_size=10))
