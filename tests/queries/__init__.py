@@ -1,1 +1,1 @@
-"""Tests of the queries and of the page made from them."""
+"""Tests of the queries, and of the report that is made from them."""

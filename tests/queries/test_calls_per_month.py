@@ -1,4 +1,4 @@
-"""Calls per month, as the API counts them and as the warehouse does."""
+"""The calls per month that the API reports, compared to those in the warehouse."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def database() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def test_late_call_shows_as_a_difference_until_it_is_read(
+def test_late_call_causes_a_difference_until_it_is_loaded(
     serve: Callable[..., Sandbox], tap: TapCommand, database: duckdb.DuckDBPyConnection
 ) -> None:
     log = calls_with_ends()

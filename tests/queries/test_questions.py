@@ -1,4 +1,4 @@
-"""The queries in ``queries/``, unchanged, on the databases that the loaders fill."""
+"""The queries in ``queries/``, run unchanged on databases like those that loaders fill."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ COLUMNS = {
 MINUTES_A_DAY = 24 * 60
 MILLISECOND = 1 / 60_000  # in minutes
 
-without_company = pytest.mark.parametrize(
+calls_without_pairing = pytest.mark.parametrize(
     "calls",
     [
-        pytest.param((monday_call(60),), id="an empty call"),
-        pytest.param((monday_call(60, (A, 0, 60)),), id="solo"),
-        pytest.param((monday_call(60, (A, 0, 60), (A, 10, 50)),), id="two devices"),
-        pytest.param((monday_call(60, (A, 0, 30), (B, 30, 60)),), id="B comes as A goes"),
-        pytest.param((monday_call(60, (A, 30, 60), (B, 0, 30)),), id="A comes as B goes"),
-        pytest.param((monday_call(60, (A, 0, 20), (B, 40, 60)),), id="B comes after A went"),
-        pytest.param((monday_call(60, (A, 40, 60), (B, 0, 20)),), id="A comes after B went"),
-        pytest.param((monday_call(60, (A, 0, 60), (B, 30, 30)),), id="no length"),
+        pytest.param((monday_call(60),), id="empty call"),
+        pytest.param((monday_call(60, (A, 0, 60)),), id="solo call"),
+        pytest.param((monday_call(60, (A, 0, 60), (A, 10, 50)),), id="one person on two devices"),
+        pytest.param((monday_call(60, (A, 0, 30), (B, 30, 60)),), id="B joins as A leaves"),
+        pytest.param((monday_call(60, (A, 30, 60), (B, 0, 30)),), id="A joins as B leaves"),
+        pytest.param((monday_call(60, (A, 0, 20), (B, 40, 60)),), id="B joins after A left"),
+        pytest.param((monday_call(60, (A, 40, 60), (B, 0, 20)),), id="A joins after B left"),
+        pytest.param((monday_call(60, (A, 0, 60), (B, 30, 30)),), id="zero-length stay"),
         pytest.param(
             (monday_call(60, (A, 0, 60)), monday_call(60, (B, 0, 60))), id="two simultaneous calls"
         ),
@@ -73,18 +73,18 @@ without_company = pytest.mark.parametrize(
 @pytest.fixture(
     params=[
         "duckdb",
-        # The group of those that load this schema into this server: nobody waits for a lock.
+        # Same group as all tests that use this schema, so that none waits for a lock.
         pytest.param("postgres", marks=[pytest.mark.slow, pytest.mark.xdist_group("meltano")]),
     ]
 )
 def warehouse(request: pytest.FixtureRequest) -> Iterator[Warehouse]:
-    """An empty warehouse, which leaves nothing behind."""
+    """An empty warehouse, removed after the test."""
     if request.param == "duckdb":
         with duckdb.connect() as connection:
             yield Warehouse(connection, **DUCKDB)
         return
     with psycopg.connect(request.getfixturevalue("postgres")) as connection:
-        # Undone at the end, as all the rest.
+        # Rolled back at the end, like everything else.
         connection.execute('DROP SCHEMA IF EXISTS "tuple" CASCADE')
         yield Warehouse(connection, **POSTGRES)
         connection.rollback()
@@ -97,7 +97,7 @@ def test_every_query_is_tested() -> None:
 
 
 @pytest.mark.parametrize("query", COLUMNS)
-def test_empty_tables_give_columns_and_no_rows(warehouse: Warehouse, query: str) -> None:
+def test_empty_tables_return_columns_without_rows(warehouse: Warehouse, query: str) -> None:
     assert warehouse.ask(query) == []
     assert warehouse.columns(query) == COLUMNS[query]
 
@@ -105,7 +105,7 @@ def test_empty_tables_give_columns_and_no_rows(warehouse: Warehouse, query: str)
 class TestCallsPerMonth:
     query = "calls_per_month"
 
-    def test_calls_are_counted_in_the_month_of_their_end(self, warehouse: Warehouse) -> None:
+    def test_calls_count_in_the_month_they_ended(self, warehouse: Warehouse) -> None:
         warehouse.load(
             call("2026-03-31 23:30", 60),
             call("2026-03-31 23:30", 29),
@@ -124,7 +124,7 @@ class TestCallsPerMonth:
 class TestCallsAndPeople:
     query = "calls_and_people"
 
-    def test_range_is_from_the_first_start_to_the_last_end(self, warehouse: Warehouse) -> None:
+    def test_range_spans_the_first_start_to_the_last_end(self, warehouse: Warehouse) -> None:
         warehouse.load(
             call("2026-03-03 09:00", 60),
             call("2026-03-09 22:00", 150, (B, 0, 60), (DELETED, 0, 60)),
@@ -134,7 +134,7 @@ class TestCallsAndPeople:
 
         assert warehouse.ask(self.query) == [(MONDAY, date(2026, 3, 10), 4, 2)]
 
-    def test_calls_without_participations_count(self, warehouse: Warehouse) -> None:
+    def test_calls_without_participations_are_counted(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(60), monday_call(60))
 
         assert warehouse.ask(self.query) == [(MONDAY, MONDAY, 2, 0)]
@@ -196,7 +196,7 @@ class TestHoursPaired:
             (B, MONDAY, Decimal("0.75")),
         ]
 
-    def test_deleted_account_is_company_but_not_a_person(self, warehouse: Warehouse) -> None:
+    def test_deleted_account_counts_only_as_a_partner(self, warehouse: Warehouse) -> None:
         warehouse.load(
             monday_call(60, (A, 0, 60), (DELETED, 0, 45)),
             monday_call(60, (DELETED, 0, 60), (DELETED, 0, 60)),
@@ -204,8 +204,8 @@ class TestHoursPaired:
 
         assert warehouse.ask(self.query) == [(A, MONDAY, Decimal("0.75"))]
 
-    @without_company
-    def test_week_without_company_is_left_out(
+    @calls_without_pairing
+    def test_week_without_pairing_is_left_out(
         self, warehouse: Warehouse, calls: tuple[Call, ...]
     ) -> None:
         warehouse.load(call("2026-02-23 09:00", 15, (A, 0, 15), (B, 0, 15)), *calls)
@@ -215,7 +215,7 @@ class TestHoursPaired:
             (B, date(2026, 2, 23), Decimal("0.25")),
         ]
 
-    def test_time_belongs_to_the_week_in_which_it_began(self, warehouse: Warehouse) -> None:
+    def test_time_counts_in_the_week_it_began(self, warehouse: Warehouse) -> None:
         sunday, next_monday = date(2026, 3, 8), date(2026, 3, 9)
         warehouse.load(
             call(f"{MONDAY} 00:00", 30, (A, 0, 30), (B, 0, 30)),
@@ -232,7 +232,7 @@ class TestHoursPaired:
 class TestWhoPairsWithWhom:
     query = "who_pairs_with_whom"
 
-    def test_pairs_with_less_than_a_minute_are_left_out(self, warehouse: Warehouse) -> None:
+    def test_pairs_with_under_a_minute_are_left_out(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(60, (A, 0, 60), (B, 0, 1), (C, 0, 1 - MILLISECOND)))
 
         assert warehouse.ask(self.query) == [(A, B, 1, Decimal("1.0"))]
@@ -246,7 +246,7 @@ class TestWhoPairsWithWhom:
 
         assert warehouse.ask(self.query) == [(A, B, 2, Decimal("74.5")), (A, C, 1, Decimal("10.0"))]
 
-    def test_rejoining_adds_neither_a_call_nor_the_pause(self, warehouse: Warehouse) -> None:
+    def test_rejoining_counts_one_call_without_the_gap(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(60, (A, 0, 20), (A, 30, 60), (B, 0, 60)))
 
         assert warehouse.ask(self.query) == [(A, B, 1, Decimal("50.0"))]
@@ -257,14 +257,14 @@ class TestWhoPairsWithWhom:
 
         assert warehouse.ask(self.query) == [(A, B, 1, Decimal("50.0"))]
 
-    def test_simultaneous_calls_share_their_minutes(self, warehouse: Warehouse) -> None:
+    def test_overlapping_minutes_of_two_calls_count_once(self, warehouse: Warehouse) -> None:
         warehouse.load(
             monday_call(60, (A, 0, 60), (B, 0, 60)), monday_call(60, (A, 20, 40), (B, 20, 40))
         )
 
         assert warehouse.ask(self.query) == [(A, B, 2, Decimal("60.0"))]
 
-    def test_group_consists_of_pairs(self, warehouse: Warehouse) -> None:
+    def test_group_call_counts_for_every_pair(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(60, (C, 0, 60), (A, 0, 40), (B, 10, 60)))
 
         assert warehouse.ask(self.query) == [
@@ -283,8 +283,8 @@ class TestWhoPairsWithWhom:
 
         assert warehouse.ask(self.query) == []
 
-    @without_company
-    def test_calls_without_company_give_no_pair(
+    @calls_without_pairing
+    def test_calls_without_pairing_return_no_rows(
         self, warehouse: Warehouse, calls: tuple[Call, ...]
     ) -> None:
         warehouse.load(*calls)
@@ -295,7 +295,7 @@ class TestWhoPairsWithWhom:
 class TestLastTimeTogether:
     query = "last_time_together"
 
-    def test_last_day_together_counts(self, warehouse: Warehouse) -> None:
+    def test_pair_gets_its_most_recent_day_together(self, warehouse: Warehouse) -> None:
         warehouse.load(
             call("2026-03-01 09:00", 60, (A, 0, 60), (C, 0, 60)),
             monday_call(60, (B, 0, 60), (A, 0, 30), (A, 50, 60)),
@@ -315,8 +315,8 @@ class TestLastTimeTogether:
 
         assert warehouse.ask(self.query) == []
 
-    @without_company
-    def test_calls_without_company_give_no_pair(
+    @calls_without_pairing
+    def test_calls_without_pairing_return_no_rows(
         self, warehouse: Warehouse, calls: tuple[Call, ...]
     ) -> None:
         warehouse.load(*calls)
@@ -327,10 +327,10 @@ class TestLastTimeTogether:
 class TestLengthOfCalls:
     query = "length_of_calls"
 
-    def test_median_and_ninetieth_percentile(self, warehouse: Warehouse) -> None:
+    def test_query_returns_median_and_90th_percentile(self, warehouse: Warehouse) -> None:
         warehouse.load(*(monday_call(minutes) for minutes in (10, 20, 30, 40, 50)))
 
-        # The percentile is interpolated: 90 % of the way from the first to the last.
+        # The percentile is interpolated: 46 is 90% of the way from the shortest to the longest.
         assert warehouse.ask(self.query) == [(5, Decimal("30.0"), Decimal("46.0"))]
 
 
@@ -360,7 +360,7 @@ class TestNotPairedForTwoWeeks:
     query = "not_paired_for_two_weeks"
 
     newest_call = call("2026-03-16 09:30", 30)
-    """Nobody is recorded in it, and it ends exactly two weeks after a call on Monday at 10."""
+    """It has no participations, and ends exactly two weeks after Monday at 10:00."""
 
     def ask(self, warehouse: Warehouse) -> list[tuple[object, ...]]:
         """Return the rows without the last column."""
@@ -375,7 +375,7 @@ class TestNotPairedForTwoWeeks:
 
         assert warehouse.ask(self.query) == [(A, MONDAY, date(2026, 3, 5)), (B, MONDAY, MONDAY)]
 
-    def test_exactly_14_days_are_not_enough(self, warehouse: Warehouse) -> None:
+    def test_people_are_listed_after_more_than_14_days(self, warehouse: Warehouse) -> None:
         warehouse.load(
             monday_call(60, (A, 0, 60), (B, 0, 60)),
             monday_call(60, (C, 0, 60 - MILLISECOND), (D, 0, 60)),
@@ -384,7 +384,7 @@ class TestNotPairedForTwoWeeks:
 
         assert self.ask(warehouse) == [(C, MONDAY), (D, MONDAY)]
 
-    def test_last_time_counts_and_the_latest_comes_first(self, warehouse: Warehouse) -> None:
+    def test_people_are_sorted_by_their_most_recent_pairing(self, warehouse: Warehouse) -> None:
         warehouse.load(
             call("2026-02-09 09:00", 60, (C, 0, 60), (D, 0, 60)),
             call("2026-02-16 09:00", 60, (A, 0, 60), (B, 0, 60), (C, 0, 60)),
@@ -398,8 +398,8 @@ class TestNotPairedForTwoWeeks:
             (D, date(2026, 2, 9)),
         ]
 
-    @without_company
-    def test_calls_without_company_change_nothing(
+    @calls_without_pairing
+    def test_calls_without_pairing_are_ignored(
         self, warehouse: Warehouse, calls: tuple[Call, ...]
     ) -> None:
         warehouse.load(
@@ -411,7 +411,7 @@ class TestNotPairedForTwoWeeks:
 
         assert self.ask(warehouse) == [(A, date(2026, 2, 9)), (B, date(2026, 2, 9))]
 
-    def test_solo_time_is_ignored(self, warehouse: Warehouse) -> None:
+    def test_time_after_the_partner_left_is_ignored(self, warehouse: Warehouse) -> None:
         warehouse.load(
             call("2026-02-09 09:00", 30 * MINUTES_A_DAY, (A, 0, None), (B, 0, 60), (B, 30, 90)),
             self.newest_call,
@@ -439,7 +439,7 @@ class TestNotPairedForTwoWeeks:
 class TestShareOfCallsBySize:
     query = "share_of_calls_by_size"
 
-    def test_rejoining_does_not_add_people(self, warehouse: Warehouse) -> None:
+    def test_size_counts_each_person_once(self, warehouse: Warehouse) -> None:
         warehouse.load(
             monday_call(60),
             monday_call(60, (A, 0, 60)),
@@ -457,7 +457,7 @@ class TestShareOfCallsBySize:
             ("3+ (group)", 2, Decimal("28.57")),
         ]
 
-    def test_deleted_accounts_of_a_call_count_as_one(self, warehouse: Warehouse) -> None:
+    def test_deleted_accounts_in_a_call_count_as_one_person(self, warehouse: Warehouse) -> None:
         warehouse.load(
             monday_call(60, (DELETED, 0, 60)),
             monday_call(60, (DELETED, 0, 60), (DELETED, 0, 60), (A, 0, 60)),
@@ -477,7 +477,7 @@ class TestFirstPairingOfNewcomers:
 
     first_call = monday_call(60, (A, 0, 60), (B, 0, 60))
 
-    def test_newcomer_appears_after_more_than_30_days(self, warehouse: Warehouse) -> None:
+    def test_newcomers_join_over_30_days_after_the_first_call(self, warehouse: Warehouse) -> None:
         warehouse.load(
             self.first_call, call("2026-04-01 09:00", 60, (C, 0, 60), (D, MILLISECOND, 60))
         )
@@ -485,7 +485,7 @@ class TestFirstPairingOfNewcomers:
         april = date(2026, 4, 1)
         assert warehouse.ask(self.query) == [(D, april, april, C, 0)]
 
-    def test_data_begins_with_the_first_call_even_if_empty(self, warehouse: Warehouse) -> None:
+    def test_first_call_counts_even_without_participations(self, warehouse: Warehouse) -> None:
         warehouse.load(call("2026-02-16 09:00", 60), monday_call(60, (A, 0, 60), (B, 0, 60)))
         assert warehouse.ask(self.query) == []
 
@@ -505,7 +505,7 @@ class TestFirstPairingOfNewcomers:
 
         assert warehouse.ask(self.query) == [(C, date(2026, 5, 4), date(2026, 5, 8), B, 4)]
 
-    def test_everyone_in_the_first_call_is_named_once(self, warehouse: Warehouse) -> None:
+    def test_first_partners_are_each_named_once(self, warehouse: Warehouse) -> None:
         group = ((C, 0, 50), (B, 20, 30), (B, 40, None), (A, 10, 60), (DELETED, 4, 60), (D, 50, 60))
         warehouse.load(self.first_call, call("2026-05-04 23:55", 60, *group))
 
@@ -515,12 +515,12 @@ class TestFirstPairingOfNewcomers:
             (D, next_day, next_day, f"(deleted account), {A}, {B}", 0),
         ]
 
-    def test_missing_left_at_lasts_until_others_join(self, warehouse: Warehouse) -> None:
+    def test_missing_left_at_means_the_end_of_the_call(self, warehouse: Warehouse) -> None:
         warehouse.load(self.first_call, call("2026-05-04 23:30", 60, (C, 0, None), (A, 59, 60)))
 
         assert warehouse.ask(self.query) == [(C, date(2026, 5, 4), date(2026, 5, 5), A, 1)]
 
-    def test_newcomer_who_has_not_paired_has_no_date(self, warehouse: Warehouse) -> None:
+    def test_newcomer_without_pairing_has_no_date(self, warehouse: Warehouse) -> None:
         warehouse.load(
             self.first_call,
             call("2026-05-05 09:00", 60, (DELETED, 0, 60), (DELETED, 0, 60)),

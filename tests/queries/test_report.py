@@ -1,4 +1,4 @@
-"""The report: its charts, its text, and its errors."""
+"""The report: charts, text and error messages."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ pytestmark = pytest.mark.slow
 SCHEMA = "pairing"
 VOID = {"meta", "br", "hr", "img", "input", "link", "wbr"}
 
-# What the JavaScript names and never fetches: XML namespaces, the schemas by which it tells charts
-# apart, a hint in a warning, and the editor that a menu opens which the page switches off.
+# URLs that the JavaScript contains but never fetches: XML namespaces, schemas that identify types
+# of charts, a link in a warning, and the editor behind a menu that the page disables.
 NAMED = {
     "http://www.w3.org/1999/xlink",
     "http://www.w3.org/2000/svg",
@@ -73,16 +73,16 @@ KNOWN = (
     monday_call(60, (A, 0, 60), (B, 15, 60)),
     call("2026-03-04 09:00", 30, (A, 0, 30), (B, 0, 30), (C, 10, 30)),
     call("2026-03-05 09:00", 30, (D, 0, 30)),
-    # A week without a call, and one that is not over.
+    # After a week without calls, a week that isn't over yet.
     call("2026-03-17 09:00", 90, (C, 0, 90), (A, 0, None), (D, 30, 60), (DELETED, 0, 90)),
 )
 
 
 class Page(HTMLParser):
-    """A page as a browser reads it; tags that don't match fail."""
+    """A page, parsed like a browser does. Mismatched tags fail the test."""
 
     def __init__(self, html: str) -> None:
-        """Read a page."""
+        """Parse a page."""
         super().__init__()
         self.html = html
         self.attributes: list[tuple[str, str | None]] = []
@@ -111,12 +111,12 @@ class Page(HTMLParser):
 
     @property
     def words(self) -> str:
-        """The text of the page, without charts."""
+        """The visible text, without the charts."""
         return " ".join(self.text.split())
 
     @cached_property
     def charts(self) -> dict[str, dict[str, Any]]:
-        """The charts by the id of their place."""
+        """The charts, by the id of their element."""
         for script in self.contents.get("script", []):
             if script.startswith("{"):
                 charts: dict[str, dict[str, Any]] = json.loads(script)
@@ -125,16 +125,16 @@ class Page(HTMLParser):
 
     @property
     def people(self) -> list[str]:
-        """The names of the matrix, in order."""
+        """The names in the matrix, in order."""
         return [unescape(name) for name in re.findall(r'<tr><th scope="row">(.*?)</th>', self.html)]
 
     @property
     def pairs(self) -> list[str]:
-        """The texts of the squares in the matrix."""
+        """The tooltips in the matrix."""
         return [value or "" for name, value in self.attributes if name == "title"]
 
     def rows(self, name: str) -> list[dict[str, Any]]:
-        """The data of a chart."""
+        """Return the data of a chart."""
         chart = self.charts[name]
         rows: list[dict[str, Any]] = chart["datasets"][chart["data"]["name"]]
         return rows
@@ -142,7 +142,7 @@ class Page(HTMLParser):
 
 @dataclass
 class Database:
-    """A database that a page is drawn of."""
+    """A database to draw a report from."""
 
     address: str
     schema: str
@@ -152,14 +152,14 @@ class Database:
 
     @property
     def output(self) -> Path:
-        """The file of the page."""
+        """The path of the page."""
         return self.folder / "report.html"
 
     def load(self, *calls: Call) -> dict[str, list[tuple[Any, ...]]]:
         """Load calls into the empty database.
 
         Returns:
-            What each query answers.
+            The rows that each query returns.
         """
         with closing(self.connect()) as connection:
             warehouse = Warehouse(connection, schema=self.schema, **self.dialect)
@@ -185,7 +185,7 @@ class Database:
 
 def draw(*arguments: str | Path) -> Result:
     """Run the command."""
-    # To import it takes two seconds, which whoever deselects these tests need not wait.
+    # Importing this takes two seconds, so only do it if these tests run.
     from queries import report  # noqa: PLC0415
 
     return CliRunner().invoke(report.main, [str(argument) for argument in arguments])
@@ -193,7 +193,7 @@ def draw(*arguments: str | Path) -> Result:
 
 @pytest.fixture(scope="module", autouse=True)
 def bundle_once() -> Iterator[None]:
-    """Bundle the JavaScript once: it is the same on every page, and takes a second."""
+    """Bundle the JavaScript only once. It takes a second and is the same on every page."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vl_convert, "javascript_bundle", cache(vl_convert.javascript_bundle))
         yield
@@ -210,12 +210,12 @@ def file(tmp_path: Path) -> Database:
     params=["duckdb", pytest.param("postgres", marks=pytest.mark.xdist_group("meltano"))]
 )
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """A database of each kind, which leaves nothing behind."""
+    """A database of each kind, cleaned up after the test."""
     if request.param == "duckdb":
         yield request.getfixturevalue("file")
         return
     url = request.getfixturevalue("postgres")
-    # As target-postgres is told it, so that one address will do for both.
+    # The format that target-postgres expects, so that one URL works for both.
     address = url.replace("://", "+psycopg://")
     yield Database(address, SCHEMA, tmp_path, lambda: psycopg.connect(url), POSTGRES)
     with psycopg.connect(url) as connection:
@@ -223,7 +223,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 
 
 class TestCharts:
-    def test_weeks_add_up_the_hours_of_all_people(self, database: Database) -> None:
+    def test_weeks_chart_sums_the_hours_of_everyone(self, database: Database) -> None:
         answers = database.load(*KNOWN)
 
         rows = database.page().rows("weeks")
@@ -236,7 +236,7 @@ class TestCharts:
             of_week = [float(hours) for _, week, hours in hours if f"{week}" == row["week"][:10]]
             assert row["hours"] == pytest.approx(sum(of_week))
             assert row["people"] == len(of_week)
-        # A and B 45 and 30 minutes, C 20; later A and C 90 minutes, D 30.
+        # First week: A and B 75 minutes each, C 20. Third week: A and C 90 minutes each, D 30.
         assert [row["hours"] for row in rows] == pytest.approx([2.83, 0, 3.5], abs=0.001)
         assert [row["people"] for row in rows] == [3, 0, 3]
         assert [row["is_whole"] for row in rows] == [True, True, False]
@@ -255,7 +255,7 @@ class TestCharts:
         assert sorted(page.pairs) == sorted(expected)
         assert "b and a: 1.2 hours in 2 calls, last on 4 Mar 2026" in page.pairs
 
-    def test_sizes_match_the_query(self, database: Database) -> None:
+    def test_sizes_chart_matches_the_query(self, database: Database) -> None:
         answers = database.load(*KNOWN)
 
         rows = database.page().rows("sizes")
@@ -270,14 +270,14 @@ class TestCharts:
             "3+ (group): 50.0 %",
         ]
 
-    def test_color_is_proportional_to_the_time_together(self, file: Database) -> None:
+    def test_matrix_color_is_proportional_to_time_together(self, file: Database) -> None:
         file.load(monday_call(60, (A, 0, 60), (B, 0, 60), (C, 0, 30)))
 
         html = file.page().html
 
         assert sorted(re.findall(r"--share: ([\d.]+)", html)) == ["0.500"] * 4 + ["1.000"] * 2
 
-    def test_people_who_pair_often_are_neighbors(self, file: Database) -> None:
+    def test_matrix_groups_people_who_pair_often(self, file: Database) -> None:
         teams = ("a", "d", "g"), ("b", "e", "h"), ("c", "f", "i")
         stays = [[(f"{name}@lumen.example", 0, 60) for name in team] for team in teams]
         everybody = [(email, 50, 60) for team in stays for email, _, _ in team]
@@ -291,7 +291,7 @@ class TestCharts:
 
 
 class TestPage:
-    def test_page_has_every_chart_and_its_text(self, file: Database) -> None:
+    def test_page_has_all_charts_and_their_text(self, file: Database) -> None:
         file.load(*KNOWN)
 
         page = file.page()
@@ -323,7 +323,7 @@ class TestPage:
         assert not re.search(r"url\(|@import", "".join(page.contents["style"]))
         addresses = set(re.findall(r"\w+://[^\s\"'`)]+", page.html))
         assert {each for each in addresses - NAMED if not CHART_SCHEMA.fullmatch(each)} == set()
-        # URLs may lack a scheme. Apart from the URL of its schema, no chart has any.
+        # URLs may lack a scheme, so count slashes. A chart's only URL is that of its schema.
         assert json.dumps(page.charts).count("//") == len(page.charts)
 
     def test_people_who_have_not_paired_are_listed(self, database: Database) -> None:
@@ -360,12 +360,12 @@ WEEKLY = tuple(
     call(f"{MONDAY + timedelta(weeks=week)} 09:00", minutes, (A, 0, minutes), (B, 0, minutes))
     for week, minutes in enumerate((60, 60, 60, 60, 60, 60, 60, 120))
 )
-"""Eight weeks, in which two people have four hours, and then five."""
+"""Eight weeks: in the first four, two people pair for four hours. In the others, for five."""
 LAST_FRIDAY = call("2026-04-24 09:00", 10, (C, 0, 10), (D, 0, 10))
 
 
 class TestPeopleAndTrend:
-    def test_trend_compares_four_weeks_with_the_four_before(self, database: Database) -> None:
+    def test_trend_compares_four_weeks_to_the_previous_four(self, database: Database) -> None:
         database.load(*WEEKLY, LAST_FRIDAY)
 
         words = database.page().words
@@ -377,14 +377,14 @@ class TestPeopleAndTrend:
 
         assert "The last four whole weeks" not in file.page().words
 
-    def test_first_week_is_incomplete_if_it_begins_late(self, file: Database) -> None:
+    def test_first_week_is_incomplete_if_data_starts_midweek(self, file: Database) -> None:
         file.load(call("2026-02-24 09:00", 60, (A, 0, 60), (B, 0, 60)), *WEEKLY, LAST_FRIDAY)
 
         weeks = file.page().rows("weeks")
 
         assert [week["is_whole"] for week in weeks] == [False] + [True] * 8
 
-    def test_hours_per_person_are_those_of_four_weeks(self, database: Database) -> None:
+    def test_hours_per_person_cover_four_weeks(self, database: Database) -> None:
         database.load(*WEEKLY, LAST_FRIDAY)
 
         words = database.page().words
@@ -417,7 +417,7 @@ class TestPeopleAndTrend:
 class TestNoPeople:
     people: tuple[Stay, ...] = tuple((f"canary{n}@lumen.example", 0, 60) for n in range(6))
 
-    def test_page_has_nothing_about_individuals(self, database: Database) -> None:
+    def test_page_does_not_mention_individuals(self, database: Database) -> None:
         database.load(
             monday_call(60, *self.people),
             call("2026-03-06 09:00", 60, *self.people[:2]),
@@ -431,7 +431,7 @@ class TestNoPeople:
         assert "A typical week has" in page.words
         assert "How 7 people paired" in page.words
 
-    def test_groups_of_fewer_than_five_are_left_out(self, file: Database) -> None:
+    def test_weeks_with_fewer_than_five_people_are_hidden(self, file: Database) -> None:
         file.load(
             monday_call(60, *self.people),
             call("2026-03-09 09:00", 60, *self.people[:4]),
@@ -445,7 +445,7 @@ class TestNoPeople:
         assert "9 Mar 2026 fewer than 5 people" in page.words
         assert "fewer than 5 people have not paired" in page.words.lower() or "Nobody" in page.words
 
-    def test_small_counts_of_people_are_rounded(self, file: Database) -> None:
+    def test_small_counts_are_shown_as_fewer_than_five(self, file: Database) -> None:
         file.load(monday_call(60, *self.people), call("2026-03-20 09:00", 60, *self.people[:4]))
 
         assert "fewer than 5 people have not paired for two weeks" in file.page("--no-people").words
@@ -460,7 +460,7 @@ class TestNoPeople:
         assert page.charts == {}
 
 
-class TestWordsInPlaceOfCharts:
+class TestTextInsteadOfCharts:
     def test_page_without_calls_says_what_to_do(self, database: Database) -> None:
         database.load()
 
@@ -480,13 +480,13 @@ class TestWordsInPlaceOfCharts:
                     "Nobody has paired yet",
                     "The only call had one person",
                 ],
-                id="one call of one person",
+                id="one solo call",
             ),
             pytest.param(
                 [monday_call(60, (A, 0, 60), (A, 10, 50)), call("2026-05-01 09:00", 5, (A, 0, 5))],
                 set(),
                 ["Nobody has paired yet", "All 2 calls had one person", "1 person has not paired"],
-                id="one person, twice",
+                id="two solo calls",
             ),
             pytest.param(
                 [monday_call(90, (A, 0, 90), (B, 0, 90))],
@@ -497,13 +497,13 @@ class TestWordsInPlaceOfCharts:
                     "They were last together on 2 Mar 2026.",
                     "The only call had two people",
                 ],
-                id="one call of two",
+                id="one call of a pair",
             ),
             pytest.param(
                 [monday_call(60)],
                 set(),
                 ["How 0 people paired 2 Mar 2026: 1 call.", "The only call had nobody on record"],
-                id="a call of nobody",
+                id="one empty call",
             ),
             pytest.param(
                 [monday_call(60, (A, 0, 60), (DELETED, 0, 60))],
@@ -515,7 +515,7 @@ class TestWordsInPlaceOfCharts:
                 [monday_call(0.0005, (A, 0, 0.0005), (B, 0, 0.0005), (C, 0, 0.0005))],
                 set(),
                 ["0.0 person-hours of pairing", "Nobody has gone two weeks without pairing"],
-                id="less than a minute",
+                id="one very short call",
             ),
         ],
     )
@@ -552,7 +552,7 @@ class TestNames:
 
         assert self.names(file.page()) == names
 
-    def test_pseudonyms_leave_no_name(self, file: Database) -> None:
+    def test_pseudonyms_replace_every_name(self, file: Database) -> None:
         emails = [f"canary{number}@lumen.example" for number in range(5)]
         people: list[Stay] = [(email, 0, 60) for email in emails]
         file.load(
@@ -569,7 +569,7 @@ class TestNames:
         assert "canary" not in page.html
 
     def test_pseudonyms_differ_from_page_to_page(self, file: Database) -> None:
-        """Two pages can't be matched by the order of the numbers."""
+        """Otherwise, two pages could be matched by the order of the numbers."""
         file.load(monday_call(60, *((f"{number}@lumen.example", 0, 60) for number in range(9))))
 
         pages = {tuple(file.page("--pseudonyms").people) for _ in range(5)}
@@ -578,7 +578,7 @@ class TestNames:
 
 
 class TestBadInput:
-    """One line, another exit code than 0, and no page; the one of before stays."""
+    """Errors are one line with exit code 1, and leave an earlier page untouched."""
 
     before = "the page of before"
 
@@ -599,7 +599,7 @@ class TestBadInput:
             ("other.txt", "is not a valid DuckDB database file"),
         ],
     )
-    def test_invalid_database_file_is_one_line(
+    def test_invalid_database_file_fails_with_one_line(
         self, tmp_path: Path, name: str, message: str
     ) -> None:
         (tmp_path / "folder").mkdir()
@@ -609,21 +609,21 @@ class TestBadInput:
 
         self.check(draw(tmp_path / name, "--output", output), output, message)
 
-    def test_missing_tables_are_one_line(self, database: Database) -> None:
+    def test_missing_tables_fail_with_one_line(self, database: Database) -> None:
         with closing(database.connect()) as connection:
             connection.execute(f'CREATE SCHEMA "{database.schema}"')
             connection.commit()
 
         self.check(database.draw(), database.output, f"Schema {database.schema} lacks a table")
 
-    def test_missing_schema_is_one_line(self, database: Database) -> None:
+    def test_missing_schema_fails_with_one_line(self, database: Database) -> None:
         database.load(*KNOWN)
 
         run = database.draw("--schema", 'o"ther')
 
         self.check(run, database.output, 'Schema o"ther lacks a table')
 
-    def test_tables_of_other_programs_are_one_line(self, file: Database) -> None:
+    def test_unrelated_tables_fail_with_one_line(self, file: Database) -> None:
         with closing(duckdb.connect(file.address)) as connection:
             connection.execute('CREATE SCHEMA "tuple"; CREATE TABLE "tuple".calls (id int)')
             connection.execute('CREATE TABLE "tuple".call_participations (id int)')
@@ -632,7 +632,7 @@ class TestBadInput:
 
     @pytest.mark.xdist_group("meltano")
     @pytest.mark.parametrize("database", ["postgres"], indirect=True)
-    def test_missing_permission_is_one_line(self, database: Database) -> None:
+    def test_missing_permission_fails_with_one_line(self, database: Database) -> None:
         database.load(*KNOWN)
         with database.connect() as connection:
             connection.execute("CREATE ROLE stranger LOGIN PASSWORD 'canary'")
@@ -646,7 +646,7 @@ class TestBadInput:
         self.check(run, database.output, f"permission denied for schema {SCHEMA}")
         assert "canary" not in run.stderr
 
-    def test_unreachable_server_is_one_line(self, tmp_path: Path) -> None:
+    def test_unreachable_server_fails_with_one_line(self, tmp_path: Path) -> None:
         output = tmp_path / "report.html"
 
         run = draw(f"postgresql://me:canary@127.0.0.1:{free_port()}/db", "--output", output)
@@ -654,7 +654,7 @@ class TestBadInput:
         self.check(run, output, "Connection refused")
         assert "canary" not in run.stderr
 
-    def test_silent_server_is_one_line(
+    def test_unresponsive_server_fails_with_one_line(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         real = psycopg.connect
@@ -697,7 +697,9 @@ class TestBadInput:
         ("output", "message"),
         [("folder", "Is a directory"), ("nowhere/report.html", "No such file or directory")],
     )
-    def test_unwritable_page_is_one_line(self, file: Database, output: str, message: str) -> None:
+    def test_unwritable_output_fails_with_one_line(
+        self, file: Database, output: str, message: str
+    ) -> None:
         file.load(*KNOWN)
         (file.folder / "folder").mkdir()
         path = file.folder / output
@@ -709,7 +711,7 @@ class TestBadInput:
         assert (file.folder / "folder").is_dir()
 
 
-def test_script_names_the_tested_versions() -> None:
+def test_script_requires_the_tested_versions() -> None:
     script = (QUERIES / "report.py").read_text("utf-8")
     (block,) = re.findall(r"# /// script\n(.+?)# ///\n", script, re.DOTALL)
     named = tomllib.loads(re.sub("^# ", "", block, flags=re.MULTILINE))
@@ -722,14 +724,14 @@ def test_script_names_the_tested_versions() -> None:
 
 
 def without_markers(requirements: list[str]) -> set[tuple[str, frozenset[str], SpecifierSet]]:
-    """Return requirements without what they say of the Python: the script says that itself."""
+    """Return requirements without markers, because the script itself limits the Python version."""
     parsed = map(Requirement, requirements)
     return {(each.name, frozenset(each.extras), each.specifier) for each in parsed}
 
 
 @needs_target_duckdb
 def test_script_runs_with_uv(file: Database) -> None:
-    """Its first lines define a separate environment."""
+    """The metadata at the top of the script defines a separate environment."""
     file.load(*KNOWN)
 
     done = subprocess.run(
@@ -746,7 +748,7 @@ def test_script_runs_with_uv(file: Database) -> None:
 
 
 @needs_target_duckdb
-def test_meltano_runs_the_report_after_a_loader(file: Database) -> None:
+def test_meltano_runs_the_report(file: Database) -> None:
     file.load(*KNOWN)
     project = MeltanoProject.copy_of_this_project(file.folder / "project", system=file.folder)
     shutil.copytree(QUERIES, project.folder / "queries")

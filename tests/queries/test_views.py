@@ -1,4 +1,4 @@
-"""The views of ``queries/views.sql``, for dashboards."""
+"""The dashboard views in ``queries/views.sql``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEXT_MONDAY = MONDAY + timedelta(weeks=1)
 
 
 def load(warehouse: Warehouse) -> None:
-    """Load two calls of one week, in which B rejoins, and one of the next."""
+    """Load two calls in one week, with B rejoining the first, and one call in the next week."""
     warehouse.load(
         monday_call(60, (A, 0, 60), (B, 0, 20), (B, 10, 30), (B, 40, None)),
         call("2026-03-08 23:30", 60, (A, 0, 60), (B, 15, 60), (C, 30, 60), (DELETED, 0, 15)),
@@ -27,7 +27,7 @@ def load(warehouse: Warehouse) -> None:
     warehouse.install_views()
 
 
-def test_stays_end_with_the_call_if_nobody_left(warehouse: Warehouse) -> None:
+def test_stay_without_left_at_ends_with_the_call(warehouse: Warehouse) -> None:
     warehouse.load(monday_call(60, (A, 0, None), (B, 10, 10)))
     warehouse.install_views()
 
@@ -36,7 +36,7 @@ def test_stays_end_with_the_call_if_nobody_left(warehouse: Warehouse) -> None:
     assert (email, f"{stayed_until}") == (A, f"{MONDAY} 10:00:00")
 
 
-def test_pair_calls_count_no_minute_twice(warehouse: Warehouse) -> None:
+def test_pair_calls_count_overlapping_minutes_once(warehouse: Warehouse) -> None:
     load(warehouse)
 
     rows = warehouse.rows_of("pair_calls", "person_a, person_b, minutes")
@@ -49,7 +49,7 @@ def test_pair_calls_count_no_minute_twice(warehouse: Warehouse) -> None:
     ]
 
 
-def test_pair_weeks_add_up_the_calls_of_a_week(warehouse: Warehouse) -> None:
+def test_pair_weeks_sum_the_calls_of_each_week(warehouse: Warehouse) -> None:
     load(warehouse)
 
     rows = warehouse.rows_of("pair_weeks", "person_a, person_b, week, calls, minutes")
@@ -61,7 +61,7 @@ def test_pair_weeks_add_up_the_calls_of_a_week(warehouse: Warehouse) -> None:
     ]
 
 
-def test_person_weeks_count_an_hour_in_a_group_once(warehouse: Warehouse) -> None:
+def test_person_weeks_count_time_in_a_group_once(warehouse: Warehouse) -> None:
     load(warehouse)
 
     rows = warehouse.rows_of("person_weeks", "user_email, week, hours")
@@ -74,7 +74,7 @@ def test_person_weeks_count_an_hour_in_a_group_once(warehouse: Warehouse) -> Non
     ]
 
 
-def test_person_weeks_agree_with_the_query(warehouse: Warehouse) -> None:
+def test_person_weeks_match_the_query(warehouse: Warehouse) -> None:
     load(warehouse)
 
     rows = warehouse.rows_of("person_weeks", "user_email, week, hours")

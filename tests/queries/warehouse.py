@@ -1,4 +1,4 @@
-"""A database with known calls, as a loader leaves it."""
+"""A database filled with known calls, like a loader would fill it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 
 QUERIES = ROOT / "queries"
 
-# What differs between the databases, as their loaders create the tables.
+# Differences between the tables that the loaders of each database create.
 DUCKDB = {"integer": "hugeint", "extra": "", "placeholder": "?"}
 POSTGRES = {
     "integer": "bigint",
@@ -23,10 +23,10 @@ DELETED = None
 MONDAY = date(2026, 3, 2)
 
 Stay: TypeAlias = tuple[str | None, float, float | None]
-"""A person in a call, with the minutes from its start at which they joined and left."""
+"""A person in a call, and when they joined and left, in minutes from the call's start."""
 
 Call: TypeAlias = tuple[str, float, tuple[Stay, ...]]
-"""The start of a call, its length in minutes, and its stays."""
+"""A call's start, its length in minutes, and the stays."""
 
 
 def call(start: str, minutes: float, *stays: Stay) -> Call:
@@ -38,7 +38,7 @@ def monday_call(minutes: float, *stays: Stay) -> Call:
 
 
 class Warehouse:
-    """A database with both tables as its loader creates them."""
+    """A database with both tables, like its loader creates them."""
 
     def __init__(
         self, connection: Any, *, integer: str, extra: str, placeholder: str, schema: str = "tuple"
@@ -46,11 +46,11 @@ class Warehouse:
         """Create the tables.
 
         Args:
-            connection: Where to.
-            integer: The type of ids.
-            extra: Further columns, each after a comma.
-            placeholder: The placeholder for a value in a statement.
-            schema: Where the tables are.
+            connection: The database to create them in.
+            integer: The column type for ids.
+            extra: Definitions of more columns, each preceded by a comma.
+            placeholder: The database's placeholder for values in statements.
+            schema: The schema to create the tables in.
         """
         self._connection = connection
         self._placeholder = placeholder
@@ -86,7 +86,7 @@ class Warehouse:
                 )
 
     def ask(self, query: str) -> list[tuple[Any, ...]]:
-        """Return the rows of a query."""
+        """Run a query and return its rows."""
         rows: list[tuple[Any, ...]] = self._run(query).fetchall()
         return rows
 
@@ -95,7 +95,7 @@ class Warehouse:
         return [column[0] for column in self._run(query).description]
 
     def install_views(self) -> None:
-        """Create the views, and create them again."""
+        """Create the views twice, because it must be possible to create them again."""
         for _ in range(2):
             self._run("views")
 
