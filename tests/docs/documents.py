@@ -1,4 +1,4 @@
-"""Reads the project's documents: their blocks, and what each block is marked to be."""
+"""Reads the code blocks of the project's documents, and the mark of each block."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DOCUMENTS = (
     *(ROOT / "docs" / f"{page}.md" for page in ("benchmark", "design", "hub")),
     *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
 )
-"""In the order in which a newcomer follows them."""
+"""In the order in which a newcomer reads them."""
 
 _BLOCK = re.compile(
     r"(?:^(?P<indent> *)<!-- (?P<mark>[^\n]+) -->\n)?^(?P<fence> *)```(?P<language>\w+)\n"
@@ -44,12 +44,12 @@ class Block:
     document: str
     language: str
     mark: str
-    """The comment in the line above: ``run: name``, ``not run: reason`` or ``file: name``."""
+    """The comment on the line above: ``run: name``, ``not run: reason`` or ``file: name``."""
     text: str
 
     @property
     def name(self) -> str:
-        """The part of the mark after its colon."""
+        """The part of the mark after the colon."""
         return self.mark.partition(": ")[2]
 
 
@@ -75,13 +75,13 @@ def blocks() -> tuple[Block, ...]:
 
 
 def block(mark: str) -> Block:
-    """Return the one block with a mark."""
+    """Return the only block with a mark."""
     (found,) = (each for each in blocks() if each.mark == mark)
     return found
 
 
 def commands_to_run() -> list[Block]:
-    """Return the blocks of shell commands that are marked to be run."""
+    """Return the shell blocks that are marked to be run."""
     return [each for each in blocks() if each.mark.startswith("run: ")]
 
 

@@ -1,4 +1,4 @@
-"""Somebody who has a clone, Python and pip, and follows the documents to the letter."""
+"""Simulates someone with a clone, Python and pip who follows the documents exactly."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ REPOSITORY = "git+https://github.com/tap-tuple/tap-tuple"
 
 
 class Newcomer:
-    """A person with a fresh clone and an empty home.
+    """A person with a fresh clone and an empty home directory.
 
-    Only packages come from this machine's cache, to save downloads.
+    To save downloads, they share this machine's cache of packages.
     """
 
     def __init__(self, folder: Path, **environment: str) -> None:
-        """Create a home, a clone, and a Python with pip."""
+        """Create the home directory, the clone, and a Python with pip."""
         self.clone = folder / "tap-tuple"
         self.home = folder / "home"
         self.home.mkdir()
         _copy_of_this_checkout(self.clone)
         python = folder / "python"
         _uv("venv", "--quiet", "--no-project", "--seed", "--python", sys.executable, str(python))
-        # This suite's own environment is not theirs.
+        # Newcomers don't have the environment that runs these tests.
         own = str(ROOT / ".venv")
         path = [each for each in os.environ["PATH"].split(os.pathsep) if not each.startswith(own)]
-        # `.local/bin` is on the path of whoever has uv, which puts tools there.
+        # uv installs tools in `.local/bin`, so that's on the path of its users.
         # psql comes with PostgreSQL.
         places = [str(python / "bin"), str(self.home / ".local/bin"), *path, postgres_binaries()]
-        # Nor are the ways in which a developer likes Python to run.
+        # Nor do they have a developer's Python settings.
         theirs = {
             name: value
             for name, value in clean_environment().items()
@@ -49,10 +49,10 @@ class Newcomer:
         }
 
     def run(self, commands: str, folder: Path | None = None) -> str:
-        """Run shell commands, each of which has to succeed.
+        """Run shell commands, all of which must succeed.
 
         Returns:
-            All that they print.
+            Their combined output.
         """
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", commands],  # noqa: S607
@@ -68,7 +68,7 @@ class Newcomer:
 
 
 def _copy_of_this_checkout(clone: Path) -> None:
-    """Copy what a clone would have, and nothing that is ignored."""
+    """Copy the files that a clone would have, but no ignored files."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],  # noqa: S607
         cwd=ROOT,

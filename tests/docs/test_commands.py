@@ -1,7 +1,7 @@
-"""The commands of the documents, run unchanged and in order. Each block's result is checked.
+"""Runs the commands in the documents, unchanged and in order, and checks their results.
 
-A block is marked ``<!-- run: name -->`` in its document. `Walk` runs it in a fresh clone, and its
-method ``check_name`` calls the block and looks at the result.
+A block of commands is marked ``<!-- run: name -->`` in its document. `Walk` has a fresh clone, in
+which its method ``check_name`` runs the block and checks the result.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ STATE = "dev:tap-tuple-to-target-postgres"
 LAST_END = "2026-03-02T09:20:00.000Z"
 
 ASIDE = ("look", "query", "run and report", "plain", "sandbox server")
-"""Blocks that don't use the team's tables. They run at the same time as the others, in order."""
+"""Blocks that don't use the team's tables. They run in order, in parallel with the others."""
 
 ELSEWHERE = {"project"}
-"""Run in a project that has nothing in it, by the tests of the definition for Meltano Hub."""
+"""Blocks that need an empty project. The tests of the Meltano Hub definition run them."""
 
 
 def team_calls() -> list[Call]:
-    """Return 10 calls of a January and 20 of a March."""
+    """Return 10 calls in January and 20 in March."""
     january = [
         make_call(100 + number, ended_at=f"2026-01-15T10:0{number}:00.000Z") for number in range(10)
     ]
@@ -61,7 +61,7 @@ def warehouse(postgres: str) -> Iterator[str]:
         server.execute("DROP DATABASE newcomer WITH (FORCE)")
 
 
-def test_every_command_has_a_check() -> None:
+def test_every_documented_command_has_a_check() -> None:
     names = {each.name.replace(" ", "_") for each in commands_to_run()} - ELSEWHERE
 
     assert names == {name.removeprefix("check_") for name in vars(Walk) if "check_" in name}
@@ -70,7 +70,9 @@ def test_every_command_has_a_check() -> None:
 @pytest.mark.slow
 @pytest.mark.xdist_group("newcomer")
 @needs_target_duckdb
-def test_every_command_works(serve: Callable[..., Sandbox], warehouse: str, tmp_path: Path) -> None:
+def test_documented_commands_work(
+    serve: Callable[..., Sandbox], warehouse: str, tmp_path: Path
+) -> None:
     walk = Walk(tmp_path, serve(team_calls()), warehouse)
     names = [each.name for each in commands_to_run() if each.name not in ELSEWHERE]
 
@@ -79,7 +81,7 @@ def test_every_command_works(serve: Callable[..., Sandbox], warehouse: str, tmp_
         others = {name: aside.submit(walk.follow, name) for name in names if name in ASIDE}
         for name in names[1:]:
             if name == "delete in duckdb":
-                # Two runs with the same loader at the same time may both fail.
+                # Wait, because two simultaneous runs with the same loader may both fail.
                 others["run and report"].result()
             if name not in ASIDE:
                 walk.follow(name)
@@ -88,10 +90,10 @@ def test_every_command_works(serve: Callable[..., Sandbox], warehouse: str, tmp_
 
 
 class Walk:
-    """Follows the documents, and looks at what each block of commands leaves."""
+    """Follows the documents and checks the result of each block of commands."""
 
     def __init__(self, folder: Path, sandbox: Sandbox, warehouse: str) -> None:
-        """Begin with a clone."""
+        """Start with a fresh clone."""
         self.sandbox = sandbox
         self.warehouse = warehouse
         self.newcomer = Newcomer(folder, TAP_TUPLE_API_URL=sandbox.url, DATABASE_URL=warehouse)
@@ -99,12 +101,12 @@ class Walk:
         self.plain = folder / "plain"
 
     def follow(self, name: str) -> None:
-        """Run a block and check what it leaves; the check is the method of the block's name."""
+        """Run a block and check its result, with the check method named after the block."""
         commands = self.own(block(f"run: {name}").text)
         getattr(self, f"check_{name.replace(' ', '_')}")(commands)
 
     def own(self, text: str) -> str:
-        """Replace the token, database and repository in a text by those of this test."""
+        """Replace the token, database and repository in a text with those of this test."""
         url = self.warehouse.replace("://", "+psycopg://")
         own = {
             "sk-tuple-...": self.sandbox.token,
@@ -226,7 +228,7 @@ class Walk:
 
         self.newcomer.run(commands)
 
-        # From the bookmarks that were set, and both streams, which are selected again.
+        # The run starts at the bookmarks that were set, and both streams are selected again.
         assert self.rows() == (20, 40)
         assert set(self.bookmarks().values()) == {LAST_END}
 
@@ -240,7 +242,7 @@ class Walk:
         assert len(self.lines(self.plain, "call_participations")) == 60
 
         self.newcomer.run(commands, self.plain)
-        # Those of the last hour are read again.
+        # Calls of the last hour are read again.
         assert len(self.lines(self.plain, "calls")) == 50
         last = json.loads((self.plain / "states.jsonl").read_text("utf-8").splitlines()[-1])
         assert {each["replication_key_value"] for each in last["bookmarks"].values()} == {LAST_END}
@@ -338,7 +340,7 @@ class Walk:
         assert "< 2026-01,10\n---\n> 2026-01,9\n" in printed
 
     def execute(self, statement: str) -> None:
-        """Change the database."""
+        """Execute a statement in PostgreSQL."""
         with psycopg.connect(self.warehouse) as database:
             database.execute(statement.encode())
 
@@ -348,7 +350,7 @@ class Walk:
             return counts(database)
 
     def bookmarks(self) -> dict[str, str]:
-        """Read the state from Meltano's database. That of a full refresh comes last."""
+        """Read the bookmarks from Meltano's database. A full refresh overrides earlier ones."""
         with closing(sqlite3.connect(self.clone / ".meltano/meltano.db")) as database:
             query = "SELECT completed_state, partial_state FROM state WHERE state_id = ?"
             states = database.execute(query, (STATE,)).fetchone()
@@ -358,7 +360,7 @@ class Walk:
         return {stream: each["replication_key_value"] for stream, each in bookmarks.items()}
 
     def extractor(self) -> dict[str, Any]:
-        """Return tap-tuple as meltano.yml has it."""
+        """Return tap-tuple's entry in meltano.yml."""
         project = YAML(typ="safe").load(self.clone / "meltano.yml")
         extractor: dict[str, Any] = project["plugins"]["extractors"][0]
         assert extractor["name"] == "tap-tuple"
@@ -374,7 +376,7 @@ BETWEEN_OTHERS, AFTER_THE_LAST = 900, 901
 
 
 def add_deleted_calls(database: Any) -> None:
-    """Add calls that Tuple doesn't have: one between others, and one after the last."""
+    """Add calls that Tuple doesn't have: one between the others, and one after the last."""
     for number, end in ((BETWEEN_OTHERS, "2026-02-01"), (AFTER_THE_LAST, "2030-01-01")):
         database.execute(
             f"INSERT INTO tuple.calls (id, ended_at) VALUES ({number}, '{end}')"  # noqa: S608
@@ -386,7 +388,7 @@ def add_deleted_calls(database: Any) -> None:
 
 
 def remaining_deleted_calls(database: Any) -> list[tuple[int]]:
-    """Return the ids of those calls, once per table."""
+    """Return the ids of the added calls that remain in each table."""
     query = (
         "SELECT id FROM tuple.calls WHERE id >= 900 UNION ALL "
         "SELECT call_id FROM tuple.call_participations WHERE call_id >= 900"

@@ -1,4 +1,4 @@
-"""The documents are true as far as they can be held to the code, and lead where they say."""
+"""The documents match the code, and their links work."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: 
 
 
 def settings_table() -> str:
-    """Render the table of settings from what ``--about`` says."""
+    """Render the table of settings from the schema that ``--about`` shows."""
     schema = TapTuple.config_jsonschema
     lines = ["| Setting | Default | Meaning |", "| --- | --- | --- |"]
     for name, setting in list(schema["properties"].items())[:OWN_SETTINGS]:
@@ -39,32 +39,32 @@ def settings_table() -> str:
 
 
 def prose(document: Path) -> str:
-    """Return a document without its blocks of code."""
+    """Return a document without its code blocks."""
     return re.sub(r"^ *```.*?^ *```$", "", text_of(document), flags=re.DOTALL | re.MULTILINE)
 
 
 def anchors(document: Path) -> set[str]:
-    """Return what a link can name after ``#``, made as GitHub makes it."""
+    """Return the anchors of a document's headings, generated like GitHub does."""
     headings = re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE)
     plain = [re.sub(r"\[(.+)\]\(.*\)", r"\1", heading) for heading in headings]
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in plain}
 
 
-def test_settings_match_about() -> None:
+def test_documented_settings_match_the_tap() -> None:
     assert between("settings", SETTINGS).strip() == settings_table()
 
 
-def test_capabilities_match_about() -> None:
+def test_documented_capabilities_match_the_tap() -> None:
     named = between("capabilities", SETTINGS)
 
     assert named == ", ".join(f"`{each}`" for each in TapTuple.capabilities)
 
 
-def test_readme_is_short() -> None:
+def test_readme_is_shorter_than_200_lines() -> None:
     assert len(text_of(README).splitlines()) < 200
 
 
-def test_every_document_is_known() -> None:
+def test_every_document_is_tested() -> None:
     assert sorted(DOCUMENTS) == sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 
@@ -82,13 +82,13 @@ def test_links_to_files_and_headings_work(document: Path) -> None:
     assert broken == []
 
 
-def test_readme_links_to_every_page() -> None:
+def test_readme_links_to_every_document() -> None:
     linked = {link.partition("#")[0] for link in re.findall(r"\]\(([^):]+)\)", prose(README))}
 
     assert {path.relative_to(ROOT).as_posix() for path in DOCUMENTS[1:]} <= linked
 
 
-def test_command_blocks_are_marked() -> None:
+def test_shell_blocks_are_marked_with_unique_names() -> None:
     shell = [each for each in blocks() if each.language in {"sh", "bash", "shell", "console"}]
     names = [each.name for each in commands_to_run()]
 
@@ -98,7 +98,7 @@ def test_command_blocks_are_marked() -> None:
         assert re.fullmatch(r"(run|not run|file): .+", each.mark), each
 
 
-def test_code_blocks_are_well_formed() -> None:
+def test_code_blocks_are_valid() -> None:
     for each in blocks():
         if each.language == "python":
             ast.parse(each.text)
@@ -119,7 +119,7 @@ def test_meltano_commands_have_version_bounds() -> None:
         assert PYTHON in command
 
 
-def test_troubleshooting_messages_exist() -> None:
+def test_troubleshooting_messages_exist_in_the_code() -> None:
     source = "".join(path.read_text("utf-8") for path in (ROOT / "tap_tuple").rglob("*.py"))
     joined = re.sub(r'"\n\s+f?"', "", source)
     _, _, own = text_of(TROUBLESHOOTING).partition("## The tap says")
@@ -137,7 +137,7 @@ def test_every_query_is_documented() -> None:
     )
 
 
-def test_ci_script_runs_the_command_of_the_readme() -> None:
+def test_ci_script_runs_the_test_command_of_the_readme() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     command = block("not run: these are the tests").text
 
@@ -152,7 +152,7 @@ def test_changelog_has_an_unreleased_section() -> None:
     assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", each) for each in headings[1:])
 
 
-def test_documents_name_no_package_index() -> None:
+def test_documents_do_not_mention_a_package_index() -> None:
     index = re.compile(r"(?:files\.)?py" + r"(?:pi\.org|thonhosted\.org)")
 
     assert [path.name for path in DOCUMENTS if index.search(text_of(path))] == []

@@ -1,4 +1,4 @@
-"""The workflow that draws a weekly report, without GitHub: its steps, run as they are."""
+"""The workflow that draws a weekly report. Its steps run unchanged, but without GitHub."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def steps() -> list[dict[str, Any]]:
 
 
 def run_steps(newcomer: Newcomer, token: str) -> str:
-    """Run the steps that have commands, in a clone, and return what they print."""
+    """Run the commands of all steps in a clone, and return their output."""
     printed = ""
     for step in steps():
         if "run" in step:
@@ -44,7 +44,7 @@ def run_steps(newcomer: Newcomer, token: str) -> str:
     return printed
 
 
-def test_workflow_is_well_formed() -> None:
+def test_workflow_matches_the_github_schema() -> None:
     checked = run_tool("check-jsonschema", "--builtin-schema", "vendor.github-workflows", WORKFLOW)
 
     assert checked.returncode == 0, checked.stdout
@@ -61,7 +61,7 @@ def test_zizmor_finds_nothing(tmp_path: Path) -> None:
     assert "completed" in audited.stdout
 
 
-def test_actions_have_the_versions_of_our_own_workflows() -> None:
+def test_action_versions_match_our_own_workflows() -> None:
     pins = set(re.findall(r"uses: (\S+@.+)", WORKFLOW.read_text("utf-8")))
     own_workflows = "".join(path.read_text("utf-8") for path in GITHUB.glob("workflows/*.yml"))
     named_elsewhere = {pin for pin in pins if pin.partition("@")[0] in own_workflows}
@@ -71,13 +71,13 @@ def test_actions_have_the_versions_of_our_own_workflows() -> None:
     assert {pin for pin in named_elsewhere if pin not in own_workflows} == set()
 
 
-def test_tap_tuple_has_a_fixed_version() -> None:
+def test_tap_tuple_version_is_pinned() -> None:
     (checkout,) = (step["with"] for step in steps() if "checkout" in step.get("uses", ""))
 
     assert re.fullmatch(r"[0-9a-f]{40}|v\d+\.\d+\.\d+", checkout["ref"])
 
 
-def test_only_the_steps_that_need_the_token_get_it() -> None:
+def test_token_is_passed_only_to_steps_that_need_it() -> None:
     names = [step["name"] for step in steps() if "secrets" in str(step)]
 
     assert names == ["Look for the token", "Read all calls"]
@@ -100,7 +100,9 @@ def test_missing_token_fails_with_one_line() -> None:
 @pytest.mark.slow
 @pytest.mark.xdist_group("pairing report")
 @needs_target_duckdb
-def test_steps_draw_the_report(serve: Callable[..., Sandbox], tmp_path: Path) -> None:
+def test_workflow_draws_the_report_and_a_summary(
+    serve: Callable[..., Sandbox], tmp_path: Path
+) -> None:
     sandbox = serve(make_calls(20))
     summary = tmp_path / "summary.md"
     newcomer = Newcomer(tmp_path, TAP_TUPLE_API_URL=sandbox.url, GITHUB_STEP_SUMMARY=str(summary))
