@@ -1,1 +1,1 @@
-"""The tap's messages in real loaders, and in a strict target for tests."""
+"""Tests of the tap with real loaders, and with a strict target built for the tests."""

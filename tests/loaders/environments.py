@@ -1,4 +1,4 @@
-"""Installs each loader into a separate environment, and keeps it for the next run."""
+"""Installs each loader into a separate environment, which is kept for later test runs."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ UV = Path(sys.executable).with_name("uv")
 
 
 def install(requirements: Sequence[str]) -> Path:
-    """Install packages for the Python that runs the tests, unless that is done already.
+    """Install packages for the Python that runs the tests, unless they're already installed.
 
-    Several workers or threads may ask for the same one simultaneously.
+    Several workers or threads may request the same packages at the same time.
 
     Args:
-        requirements: As pip takes them.
+        requirements: Requirements in pip's syntax.
 
     Returns:
-        The folder of the environment's commands.
+        The folder with the environment's executables.
     """
     python = ".".join(map(str, sys.version_info[:3]))
     digest = hashlib.sha256("\n".join(requirements).encode()).hexdigest()
     CACHE.mkdir(parents=True, exist_ok=True)
     environment = CACHE / f"{python}-{digest[:16]}"
-    # Written last: without it, an installation was cut short.
+    # Written last. If it's missing, an installation was interrupted.
     complete = environment / "complete"
     with _lock(CACHE / f"{environment.name}.lock"):
         if not (complete.exists() and (environment / "bin" / "python").exists()):
@@ -56,6 +56,6 @@ def _run(*arguments: str | Path) -> None:
 @contextmanager
 def _lock(path: Path) -> Generator[None]:
     with path.open("w") as file:
-        # Closing the file unlocks it, as the end of the process does.
+        # The lock is released when the file is closed or the process ends.
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""The loaders that the tap is tested with: how to get each, set it, and read what it wrote."""
+"""The loaders that the tap is tested with: how to install, configure and read each of them."""
 
 from __future__ import annotations
 
@@ -31,64 +31,64 @@ if TYPE_CHECKING:
     from tests.loaders.odd_calls import Row, Rows
 
 BATCH_SIZE_ROWS = 150
-"""So small that loaders write in the middle of a run too."""
+"""Small enough that loaders also write in the middle of a run."""
 
 _PLUGINS = {
     plugin["name"]: plugin
     for plugin in YAML(typ="safe").load(ROOT / "meltano.yml")["plugins"]["loaders"]
 }
-"""The loaders that this project's Meltano knows: what it says of them is tested here."""
+"""The loaders in this project's meltano.yml. The tests use their settings from there."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """The places where a loader may write in a test."""
+    """The place that a loader writes to in a test."""
 
     folder: Path
     schema: str
-    """The schema of its tables, where it writes to a database."""
+    """The schema of its tables, if it writes to a database."""
     postgres: str
-    """The URL of the PostgreSQL, for a loader that needs one."""
+    """The URL of the PostgreSQL server, if the loader needs one."""
 
 
 class Loader(ABC):
-    """A loader, and what is known of it."""
+    """A loader and its characteristics."""
 
     name: ClassVar[str]
-    """As the table in the documents and the tests have it."""
+    """The name in the documents and in the ids of the tests."""
 
     requirements: ClassVar[tuple[str, ...]]
-    """The requirements to install."""
+    """The packages that pip installs."""
 
     executable: ClassVar[str]
 
     env: ClassVar[Mapping[str, str]] = {}
-    """The environment variables that it needs."""
+    """Environment variables that it needs."""
 
     pythons: ClassVar[tuple[str, ...]] = ("3.11", "3.12", "3.13", "3.14")
-    """The versions of Python that it was seen to work with."""
+    """The versions of Python that it's known to work with."""
 
     appends: ClassVar[bool] = False
-    """Whether it adds a row that is read again to the one it has, instead of updating that."""
+    """Whether it appends rows that are read again, instead of updating the existing ones."""
 
     uses_postgres: ClassVar[bool] = False
 
     advice: ClassVar[str] = "None"
-    """Recommended settings and their reasons, in Markdown."""
+    """Settings to change, with the reasons, in Markdown."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Return the settings of one run."""
+        """Return the settings for a run."""
 
     @abstractmethod
     def rows(self) -> Rows:
-        """Read all that was written, by stream."""
+        """Read everything that was written, by stream."""
 
     def command(self) -> list[str]:
-        """Return the command of one run."""
+        """Return the command for a run."""
         config = self.place.folder / "loader.json"
         config.write_text(json.dumps(self.settings()))
         return [str(install(self.requirements) / self.executable), "--config", str(config)]
@@ -98,11 +98,11 @@ class Database(Loader):
     """A loader that writes to a database."""
 
     text: ClassVar[str]
-    """The database's type of a text column."""
+    """The database's name for the type of a text column."""
 
     @abstractmethod
     def query(self, query: str) -> list[tuple[Any, ...]]:
-        """Ask the database."""
+        """Run a query and return its rows."""
 
     @override
     def rows(self) -> Rows:
@@ -117,7 +117,7 @@ class Database(Loader):
         }
 
     def types(self) -> dict[str, str]:
-        """Return the type of each column of the streams, as the database calls it."""
+        """Return the database's name for the type of each column of the streams."""
         rows = self.query(
             "SELECT table_name || '.' || column_name, lower(data_type) "  # noqa: S608
             f"FROM information_schema.columns WHERE table_schema = '{self.place.schema}'"
@@ -165,7 +165,7 @@ class PipelinewiseTargetPostgres(TargetPostgres):
     name = "pipelinewise-target-postgres"
     requirements = ("pipelinewise-target-postgres==2.1.2",)
     env: ClassVar[Mapping[str, str]] = {}
-    # For 3.12 its driver has to be compiled, which the tests cannot count on.
+    # On 3.12 its driver has to be compiled, and there may be no compiler.
     pythons = ("3.11",)
     advice = (
         "A password, even if the server doesn't require one. For Python 3.12: PostgreSQL's headers "
@@ -273,7 +273,7 @@ class TargetSingerJsonl(Loader):
 
 
 class StrictTarget(Loader):
-    """The tests' own, which stops at whatever the Singer specification does not allow."""
+    """The target built for the tests, which rejects anything that violates the specification."""
 
     name = "strict-target"
     requirements = ()
@@ -303,7 +303,7 @@ PUBLISHED: tuple[type[Loader], ...] = (
     TargetCsv,
     TargetSingerJsonl,
 )
-"""The loaders of the table in the documents."""
+"""The loaders in the documents' table."""
 
 
 def _files(folder: Path, pattern: str, read: Callable[[Path], Iterable[Row]]) -> Rows:

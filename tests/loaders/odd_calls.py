@@ -1,4 +1,4 @@
-"""Calls with every oddity that the API allows, or leaves open, and that a loader may trip over."""
+"""Calls with every oddity that the API might send and that could trip up a loader."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     Rows = dict[str, list[Row]]
 
 COUNT = 320
-"""Calls of the first run, besides those with ids of their own; a minute apart."""
+"""Calls in the first run, a minute apart, not counting those with special ids."""
 
 PAGE_SIZE = 100
-"""Calls per page: the first run takes several."""
+"""Calls per page. The first run takes several pages."""
 
 LAST_END = FIRST_END + timedelta(minutes=COUNT)
 LOOKBACK = timedelta(hours=1)
@@ -27,10 +27,10 @@ NEW_COUNT = 40
 NEWEST_END = LAST_END + timedelta(minutes=NEW_COUNT)
 
 EMAIL = r"""o'neill, "the \ quote"; größe|\N+\t@lumen.example"""
-"""Characters that need quoting or escaping in CSV, COPY's text format, or SQL."""
+"""Characters that need quoting or escaping in CSV, in COPY's text format, or in SQL."""
 
 TWO_TO_THE_53RD = 2**53
-"""The next number is lost by a loader that makes floats of ids."""
+"""A loader that converts ids to floats can't represent the next number."""
 
 
 def odd_calls() -> list[Call]:
@@ -42,8 +42,8 @@ def odd_calls() -> list[Call]:
         calls[number]["ended_at"] = calls[number - 1]["ended_at"]
     return [
         *calls,
-        # The clocks of New York, where the tests' PostgreSQL is, were put forward over the first
-        # instant and back over the second: as local times, one is missing and one ambiguous.
+        # The tests' PostgreSQL uses the time zone of New York, where clocks changed at these times.
+        # As local times, the first one doesn't exist and the second one is ambiguous.
         make_call(8_001, ended_at="2025-03-09T02:30:00.250Z"),
         make_call(8_002, ended_at="2025-11-02T01:30:00.750Z"),
         make_call(8_003, ended_at="1999-12-31T23:59:59.999999Z"),
@@ -51,28 +51,28 @@ def odd_calls() -> list[Call]:
 
 
 def newer_calls() -> list[Call]:
-    """Return the calls that are new in the second run; one was finalized late."""
+    """Return the calls that are new in the second run. One of them was finalized late."""
     late = LAST_END - timedelta(minutes=30, milliseconds=-1)
     later = [make_call(COUNT + number, participations=3) for number in range(1, NEW_COUNT + 1)]
     return [make_call(9_001, ended_at=late), *later]
 
 
 def read_again(calls: list[Call]) -> list[Call]:
-    """Return those calls of the first run that the second reads again."""
+    """Return the calls of the first run that the second run reads again."""
     return [call for call in calls if _instant(call["ended_at"]) >= LAST_END - LOOKBACK]
 
 
 def rows_of(calls: list[Call]) -> Rows:
-    """Return the rows that calls should become, by stream, with timestamps as instants."""
+    """Return the expected rows of calls, by stream, with timestamps as instants."""
     streams = zip(("calls", "call_participations"), expected_rows(calls), strict=True)
     return {name: [as_values(row) for row in rows] for name, rows in streams}
 
 
 def as_values(row: Row) -> Row:
-    """Turn the columns that a loader wrote, however it did, into values to compare.
+    """Convert the columns that a loader wrote to values that can be compared.
 
-    A timestamp of a column without a zone is UTC, because all that the tap writes are; one that
-    is text has to say so itself.
+    A timestamp column without a time zone is in UTC, because the tap writes only UTC. A timestamp
+    that was stored as text must include its time zone.
     """
     return {name: _value(name, each) for name, each in row.items()}
 
@@ -102,7 +102,7 @@ def _set_first(**values: Any) -> Callable[[Call], None]:
 
 
 _ODDITIES: dict[int, Callable[[Call], None]] = {
-    # The first row of all is special to some loaders: it must look like any other.
+    # Keep the very first row normal, because some loaders treat it differently.
     2: _set(call_participations=[]),
     3: _set_first(user=None),
     4: _set_first(user={"email": None}),
@@ -120,7 +120,7 @@ _ODDITIES: dict[int, Callable[[Call], None]] = {
     # The last call of a page, and the first of the next.
     PAGE_SIZE: _set(call_participations=[]),
     PAGE_SIZE + 1: _set(call_participations=[]),
-    # Two that the second run reads again.
+    # Two calls that the second run reads again.
     COUNT - 5: _set_first(user={"email": EMAIL}),
     COUNT - 4: _set(call_participations=[]),
 }

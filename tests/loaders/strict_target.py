@@ -1,9 +1,9 @@
-"""A Singer target that takes nothing but what the specification allows.
+"""A Singer target that accepts only messages that the specification allows.
 
-Run it as ``python -m tests.loaders.strict_target --output FOLDER`` and pipe messages into it. The
-first line that breaks a rule ends it with status 1 and nothing stored; one line on standard error
-names the number of that line, and never a value of a record. Otherwise it updates the rows in
-``rows.sqlite`` by key and prints the last STATE.
+Run it as ``python -m tests.loaders.strict_target --output FOLDER`` and pipe messages into it. It
+exits with status 1 at the first line that breaks a rule, without storing anything. The error is a
+single line with the number of that line, and never contains a value of a record. If all lines are
+valid, it updates the rows in ``rows.sqlite`` by key and prints the last STATE.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _RFC_3339 = re.compile(
 
 
 class BrokenRuleError(Exception):
-    """A line breaks a rule of the Singer specification; says which, without a record's values."""
+    """A line breaks a rule of the specification. The message doesn't include a record's values."""
 
 
 @dataclass(frozen=True)
 class Stream:
-    """The rules of a SCHEMA message for a stream's records."""
+    """The constraints that a SCHEMA message puts on a stream's records."""
 
     properties: frozenset[str]
     key: tuple[str, ...]
@@ -48,10 +48,10 @@ class Stream:
 
 
 class StrictTarget:
-    """Takes messages line by line and keeps the rows they come to."""
+    """Processes messages line by line and keeps the resulting rows."""
 
     def __init__(self) -> None:
-        """Know no stream."""
+        """Start without streams."""
         self.state: dict[str, Any] | None = None
         """The value of the last STATE."""
         self.rows: dict[tuple[str, str], dict[str, Any]] = {}
@@ -59,13 +59,13 @@ class StrictTarget:
         self._streams: dict[str, Stream] = {}
 
     def take(self, line: bytes) -> None:
-        """Take one line.
+        """Process a line.
 
         Args:
-            line: With its newline.
+            line: The line, including its newline.
 
         Raises:
-            BrokenRuleError: If it isn't a message, or isn't allowed here.
+            BrokenRuleError: If it isn't a valid message, or isn't allowed at this point.
         """
         message = read_message(line)
         match message.get("type"):
@@ -91,7 +91,7 @@ class StrictTarget:
             _reject(f"SCHEMA of {name!r} has no list of key_properties")
         bookmarks = message.get("bookmark_properties", [])
         if not _is_list_of_names(bookmarks):
-            _reject(f"SCHEMA of {name!r} has bookmark_properties that aren't a list of names")
+            _reject(f"SCHEMA of {name!r} has bookmark_properties that are no list of names")
         for unknown in sorted({*key, *bookmarks} - properties):
             _reject(f"SCHEMA of {name!r} has no property {unknown!r}, and names it")
         formats = FormatChecker(formats=())
@@ -101,7 +101,7 @@ class StrictTarget:
                 validator.check_schema(schema)
             except SchemaError as error:
                 where = "/".join(map(str, error.absolute_path))
-                _reject(f"SCHEMA of {name!r} isn't a schema of {draft} at {where!r}")
+                _reject(f"SCHEMA of {name!r} is no schema of {draft} at {where!r}")
         self._streams[name] = Stream(
             properties,
             tuple(key),
@@ -118,7 +118,7 @@ class StrictTarget:
             _reject(f"RECORD of {name!r} has no object as its record")
         extracted = message.get("time_extracted", "1970-01-01T00:00:00Z")
         if not isinstance(extracted, str) or not is_rfc_3339(extracted):
-            _reject(f"RECORD of {name!r} has a time_extracted that isn't an RFC 3339 date-time")
+            _reject(f"RECORD of {name!r} has a time_extracted that is no RFC 3339 date-time")
         for each in stream.key:
             if record.get(each) is None:
                 _reject(f"RECORD of {name!r} has no value for its key {each!r}")
@@ -136,21 +136,21 @@ class StrictTarget:
             _reject("STATE has no object as its value")
         bookmarks = value.get("bookmarks", {})
         if not isinstance(bookmarks, dict):
-            _reject("STATE has bookmarks that aren't an object")
+            _reject("STATE has bookmarks that are no object")
         for stream, bookmark in bookmarks.items():
             if not isinstance(bookmark, dict):
-                _reject(f"STATE has a bookmark of {stream!r} that isn't an object")
+                _reject(f"STATE has a bookmark of {stream!r} that is no object")
             for name, each in bookmark.items():
                 if not isinstance(each, str):
-                    _reject(f"STATE has a {name!r} of {stream!r} that isn't a string")
+                    _reject(f"STATE has a {name!r} of {stream!r} that is no string")
         self.state = value
 
 
 def read_message(line: bytes) -> dict[str, Any]:
-    """Read a line.
+    """Parse a line.
 
     Raises:
-        BrokenRuleError: If it is not one whole JSON object (RFC 8259) in UTF-8.
+        BrokenRuleError: If it isn't a complete JSON object (RFC 8259) in UTF-8.
     """
     if not line.endswith(b"\n"):
         _reject("the line has no newline at its end")
@@ -161,19 +161,19 @@ def read_message(line: bytes) -> dict[str, Any]:
             parse_constant=_reject_constant,
         )
     except (ValueError, RecursionError):
-        # From None: the error would quote the line.
+        # Drop the original error, because it quotes the line.
         msg = "the line isn't JSON"
         raise BrokenRuleError(msg) from None
     if not isinstance(message, dict):
-        _reject("the line isn't a JSON object")
+        _reject("the line is no JSON object")
     return message
 
 
 def is_rfc_3339(value: object) -> bool:
-    """Return whether a value is a valid RFC 3339 date-time.
+    """Return whether a value is valid for the date-time format (RFC 3339) of JSON Schema.
 
-    JSON Schema applies formats only to strings. A leap second is rejected, because Python's
-    loaders cannot read one.
+    Formats apply only to strings, so other values are always valid. Leap seconds are rejected,
+    because loaders written in Python can't parse them.
     """
     if not isinstance(value, str):
         return True
@@ -188,7 +188,7 @@ def is_rfc_3339(value: object) -> bool:
 
 
 def read_rows(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Read what the target stored in a folder, by stream."""
+    """Read the rows that the target stored in a folder, by stream."""
     rows: dict[str, list[dict[str, Any]]] = {}
     with closing(sqlite3.connect(folder / DATABASE)) as database:
         for stream, row in database.execute("SELECT stream, row FROM rows ORDER BY rowid"):

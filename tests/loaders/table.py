@@ -1,4 +1,4 @@
-"""Renders the table of the loaders, in docs/loaders.md, that the tap is tested with."""
+"""Renders the table of tested loaders in docs/loaders.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tap piped into real loaders: no row is lost, none is there twice, no timestamp is shifted."""
+"""Pipes the tap into real loaders. No row is lost or duplicated, and no timestamp is shifted."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ if TYPE_CHECKING:
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 HERE = [loader for loader in PUBLISHED if PYTHON in loader.pythons] + [StrictTarget]
-"""The loaders that there are for this Python."""
+"""The loaders that work with this version of Python."""
 
 
 @pytest.fixture(scope="session")
 def _installed() -> None:
-    """Have all loaders installed side by side before the first one is needed."""
+    """Install all loaders in parallel before the first one is needed."""
     with ThreadPoolExecutor() as pool:
         list(pool.map(install, {loader.requirements for loader in HERE if loader.requirements}))
 
 
 @pytest.fixture(params=HERE, ids=lambda loader: loader.name.replace(" ", "-"))
 def loader(request: pytest.FixtureRequest, tmp_path: Path, _installed: None) -> Loader:
-    """A loader with an empty place to write to."""
+    """A loader that has an empty place to write to."""
     kind: type[Loader] = request.param
     schema = "matrix_" + kind.name.translate(str.maketrans("- ", "__"))
     postgres = ""
@@ -109,7 +109,7 @@ def _end_of(log: Any) -> str:
 
 
 def ordered(rows: Rows) -> dict[str, list[tuple[Any, ...]]]:
-    """Return rows in an order of their own, each as its values."""
+    """Return the rows as sorted tuples of values, so that order doesn't matter."""
     return {
         stream: sorted((tuple(row.values()) for row in of_stream), key=repr)
         for stream, of_stream in rows.items()
@@ -117,12 +117,12 @@ def ordered(rows: Rows) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def together(*parts: Rows) -> Rows:
-    """Return the rows of several parts as one."""
+    """Merge the rows of several parts."""
     return {stream: [row for part in parts for row in part[stream]] for stream in parts[0]}
 
 
 def bookmarks(state: dict[str, Any]) -> dict[str, datetime]:
-    """Read a state's bookmarks."""
+    """Return the bookmarks in a state."""
     return {
         stream: datetime.fromisoformat(bookmark["replication_key_value"])
         for stream, bookmark in state["bookmarks"].items()
@@ -142,7 +142,7 @@ def test_two_runs_load_every_row_unchanged(tap: TapCommand, serve: Serve, loader
     first = rows_of(list(log.calls(LAST_END)))
     stored = loader.rows()
     for stream, rows in stored.items():
-        # Some loaders take the first row for a header.
+        # Some loaders mistake the first row for a header.
         assert first[stream][0]["id"] in {row["id"] for row in rows}, f"{stream}: no first row"
     assert ordered(stored) == ordered(first)
     assert bookmarks(state) == dict.fromkeys(first, LAST_END)
@@ -168,10 +168,10 @@ def test_two_runs_load_every_row_unchanged(tap: TapCommand, serve: Serve, loader
     indirect=True,
     ids=lambda kind: kind.name,
 )
-def test_database_columns_have_fitting_types(
+def test_database_column_types_fit_the_data(
     tap: TapCommand, serve: Serve, loader: Database
 ) -> None:
-    """Ids fit into 64 bits, which leave them their size; without bounds they become HUGEINT."""
+    """The schema limits ids to 64 bits. Without limits, they'd become HUGEINT in DuckDB."""
     load(tap.command(config=config_for(serve(odd_calls()))), loader)
 
     types = loader.types()
@@ -186,7 +186,7 @@ def test_database_columns_have_fitting_types(
     assert times <= {"timestamp", "timestamp without time zone"}
 
 
-def test_documents_list_the_tested_loaders() -> None:
+def test_documented_loaders_match_the_tested_loaders() -> None:
     table = between("loaders", ROOT / "docs/loaders.md")
 
     assert table.strip() == render_table(PUBLISHED)

@@ -1,4 +1,4 @@
-"""The strict target itself: each rule is broken once, and what is right is stored."""
+"""Tests of the strict target: it reports every broken rule, and stores valid rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def line(**message: Any) -> bytes:
 
 
 def schema_line(**changes: Any) -> bytes:
-    """Return a SCHEMA with some of its fields changed, or left out where they are None."""
+    """Return a SCHEMA message with some fields changed, or removed if they're None."""
     message = {
         "stream": "calls",
         "schema": {"type": "object", "properties": PROPERTIES, "required": ["id"]},
@@ -55,16 +55,16 @@ RECORD = record_line(id=1, at="2026-03-02T09:00:00.123456Z", email=CANARY)
 STATE = state_line(calls={"replication_key": "at", "replication_key_value": "2026-03-02"})
 
 BROKEN = {
-    "an empty line": (b"\n", "the line isn't JSON"),
-    "a line of text": (b"canary@lumen.example\n", "the line isn't JSON"),
-    "half a line": (RECORD[:40] + b"\n", "the line isn't JSON"),
-    "two messages on a line": (RECORD[:-1] + RECORD, "the line isn't JSON"),
+    "empty line": (b"\n", "the line isn't JSON"),
+    "plain text": (b"canary@lumen.example\n", "the line isn't JSON"),
+    "truncated JSON": (RECORD[:40] + b"\n", "the line isn't JSON"),
+    "two messages on one line": (RECORD[:-1] + RECORD, "the line isn't JSON"),
     "invalid UTF-8": (RECORD.replace(b"canary", b"\xff"), "the line isn't JSON"),
-    "a number that JSON has not": (record_line(id=1, at=float("nan")), "the line isn't JSON"),
-    "a name repeated": (RECORD.replace(b'"at"', b'"id"'), "the line isn't JSON"),
-    "a deep nest": (b"[" * 100_000 + b"\n", "the line isn't JSON"),
-    "an array": (b'["canary@lumen.example"]\n', "the line isn't a JSON object"),
-    "no type": (line(stream="calls"), "the type is none of SCHEMA, RECORD and STATE"),
+    "NaN": (record_line(id=1, at=float("nan")), "the line isn't JSON"),
+    "duplicate name in an object": (RECORD.replace(b'"at"', b'"id"'), "the line isn't JSON"),
+    "deeply nested arrays": (b"[" * 100_000 + b"\n", "the line isn't JSON"),
+    "array": (b'["canary@lumen.example"]\n', "the line is no JSON object"),
+    "missing type": (line(stream="calls"), "the type is none of SCHEMA, RECORD and STATE"),
     "BATCH": (
         line(type="BATCH", stream="calls", manifest=[CANARY]),
         "the type is none of SCHEMA, RECORD and STATE",
@@ -73,86 +73,86 @@ BROKEN = {
         line(type="ACTIVATE_VERSION", stream="calls", version=1),
         "the type is none of SCHEMA, RECORD and STATE",
     ),
-    "a RECORD of no stream": (line(type="RECORD", record={"id": 1}), "RECORD names no stream"),
-    "a RECORD of an unknown stream": (
+    "RECORD without a stream": (line(type="RECORD", record={"id": 1}), "RECORD names no stream"),
+    "RECORD of an unknown stream": (
         record_line("people", id=1, email=CANARY),
         "RECORD of 'people' comes before its SCHEMA",
     ),
-    "a RECORD without a record": (
+    "RECORD without a record": (
         line(type="RECORD", stream="calls"),
         "RECORD of 'calls' has no object as its record",
     ),
-    "a RECORD that is a list": (
+    "RECORD with a list as its record": (
         line(type="RECORD", stream="calls", record=[CANARY]),
         "RECORD of 'calls' has no object as its record",
     ),
-    "a time_extracted without a zone": (
+    "time_extracted without a time zone": (
         line(type="RECORD", stream="calls", record={"id": 1}, time_extracted="2026-03-02T09:00:00"),
         "RECORD of 'calls' has a time_extracted that isn't an RFC 3339 date-time",
     ),
-    "a time_extracted that is a number": (
+    "number as time_extracted": (
         line(type="RECORD", stream="calls", record={"id": 1}, time_extracted=1),
         "RECORD of 'calls' has a time_extracted that isn't an RFC 3339 date-time",
     ),
-    "a RECORD without its key": (
+    "RECORD without its key": (
         record_line(email=CANARY),
         "RECORD of 'calls' has no value for its key 'id'",
     ),
-    "a RECORD whose key is null": (
+    "RECORD with a null key": (
         record_line(id=None, email=CANARY),
         "RECORD of 'calls' has no value for its key 'id'",
     ),
-    "a RECORD with a new property": (
+    "RECORD with an unknown property": (
         record_line(id=1, name=CANARY),
         "RECORD of 'calls' has 'name', which its schema has not",
     ),
-    "a RECORD with a value of another type": (
+    "RECORD with a value of the wrong type": (
         record_line(id=1, email=[CANARY]),
         "RECORD of 'calls' breaks 'type' (Draft 4) at 'email'",
     ),
-    "a float that only draft 7 takes for an integer": (
+    "float that is an integer only in draft 7": (
         record_line(id=1.0, email=CANARY),
         "RECORD of 'calls' breaks 'type' (Draft 4) at 'id'",
     ),
-    "a date-time that is an email": (
+    "email as a date-time": (
         record_line(id=1, at=CANARY),
         "RECORD of 'calls' breaks 'format' (Draft 4) at 'at'",
     ),
-    "a SCHEMA again": (SCHEMA, "SCHEMA of 'calls' is repeated"),
-    "a SCHEMA of no stream": (schema_line(stream=""), "SCHEMA names no stream"),
-    "a SCHEMA without a schema": (
+    "repeated SCHEMA": (SCHEMA, "SCHEMA of 'calls' is repeated"),
+    "SCHEMA without a stream": (schema_line(stream=""), "SCHEMA names no stream"),
+    "SCHEMA without a schema": (
         schema_line(stream="people", schema=None),
         "SCHEMA of 'people' has no schema with properties",
     ),
-    "a SCHEMA without properties": (
+    "SCHEMA without properties": (
         schema_line(stream="people", schema={"type": "object"}),
         "SCHEMA of 'people' has no schema with properties",
     ),
-    "a SCHEMA without key_properties": (
+    "SCHEMA without key_properties": (
         schema_line(stream="people", key_properties=None),
         "SCHEMA of 'people' has no list of key_properties",
     ),
-    "a SCHEMA with no key": (
+    "SCHEMA with empty key_properties": (
         schema_line(stream="people", key_properties=[]),
         "SCHEMA of 'people' has no list of key_properties",
     ),
-    "a SCHEMA whose key is text": (
+    "SCHEMA with text as key_properties": (
         schema_line(stream="people", key_properties="id"),
         "SCHEMA of 'people' has no list of key_properties",
     ),
-    "key that isn't a property": (
+    "SCHEMA with an unknown key property": (
         schema_line(stream="people", key_properties=["uuid"]),
         "SCHEMA of 'people' has no property 'uuid', and names it",
     ),
-    "bookmark that isn't a property": (
+    "SCHEMA with an unknown bookmark property": (
         schema_line(stream="people", bookmark_properties=["since"]),
         "SCHEMA of 'people' has no property 'since', and names it",
     ),
-    "a SCHEMA whose bookmark is text": (
+    "SCHEMA with text as bookmark_properties": (
         schema_line(stream="people", bookmark_properties="at"),
         "SCHEMA of 'people' has bookmark_properties that aren't a list of names",
     ),
-    "a SCHEMA of an unknown type": (
+    "SCHEMA with an unknown type": (
         schema_line(
             stream="people",
             schema={"properties": {"id": {"type": "int"}}},
@@ -160,7 +160,7 @@ BROKEN = {
         ),
         "SCHEMA of 'people' isn't a schema of Draft 4 at 'properties/id/type'",
     ),
-    "a SCHEMA that only draft 4 takes": (
+    "SCHEMA that is valid only in draft 4": (
         schema_line(
             stream="people",
             schema={"properties": {"id": {"maximum": 9, "exclusiveMaximum": True}}},
@@ -168,29 +168,32 @@ BROKEN = {
         ),
         "SCHEMA of 'people' isn't a schema of Draft 7 at 'properties/id/exclusiveMaximum'",
     ),
-    "a STATE without a value": (line(type="STATE"), "STATE has no object as its value"),
-    "a STATE that is text": (line(type="STATE", value=CANARY), "STATE has no object as its value"),
-    "a STATE of a list": (
+    "STATE without a value": (line(type="STATE"), "STATE has no object as its value"),
+    "STATE with text as its value": (
+        line(type="STATE", value=CANARY),
+        "STATE has no object as its value",
+    ),
+    "STATE with a list of bookmarks": (
         line(type="STATE", value={"bookmarks": [CANARY]}),
         "STATE has bookmarks that aren't an object",
     ),
-    "a bookmark that is text": (
+    "text as a bookmark": (
         state_line(calls=CANARY),
         "STATE has a bookmark of 'calls' that isn't an object",
     ),
-    "a bookmark with a number": (
+    "bookmark with a number": (
         state_line(calls={"page": 2}),
         "STATE has a 'page' of 'calls' that isn't a string",
     ),
-    "a bookmark with null": (
+    "bookmark with null": (
         state_line(calls={"replication_key_value": None}),
         "STATE has a 'replication_key_value' of 'calls' that isn't a string",
     ),
-    "a bookmark with an object": (
+    "bookmark with an object": (
         state_line(calls={"partitions": {"email": CANARY}}),
         "STATE has a 'partitions' of 'calls' that isn't a string",
     ),
-    "no newline at the end": (RECORD[:-1], "the line has no newline at its end"),
+    "missing newline at the end": (RECORD[:-1], "the line has no newline at its end"),
 }
 
 
@@ -198,7 +201,7 @@ BROKEN = {
 def take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Take:
-    """Run the target with lines of input. Return its exit code and output."""
+    """Feed lines to the target, and return its exit status and output."""
 
     def take(lines: bytes) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=BytesIO(lines)))
@@ -209,7 +212,7 @@ def take(
 
 
 @pytest.mark.parametrize(("broken", "rule"), BROKEN.values(), ids=BROKEN)
-def test_broken_rule_is_one_line_without_values(
+def test_broken_rule_is_reported_without_values(
     take: Take, tmp_path: Path, broken: bytes, rule: str
 ) -> None:
     printed = take(SCHEMA + STATE + RECORD + broken)
@@ -219,7 +222,7 @@ def test_broken_rule_is_one_line_without_values(
     assert not (tmp_path / DATABASE).exists()
 
 
-def test_record_is_validated_with_draft_7(take: Take) -> None:
+def test_records_are_also_validated_with_draft_7(take: Take) -> None:
     schema = schema_line(
         schema={"properties": {"id": {"type": "integer", "const": 2}}}, bookmark_properties=None
     )
@@ -260,7 +263,7 @@ def test_rfc_3339_date_times_are_accepted(text: str) -> None:
         "2026-03-02T23:59:60Z",
         "2026-02-29T09:00:00Z",
         "2026-W10-1T09:00:00Z",
-        "2026-03-02T09:00:00.１Z",  # noqa: RUF001 - a digit, but not ASCII's
+        "2026-03-02T09:00:00.１Z",  # noqa: RUF001 - a digit, but not in ASCII
     ],
 )
 def test_invalid_date_times_are_rejected(text: str) -> None:
