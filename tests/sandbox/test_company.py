@@ -1,3 +1,5 @@
+"""The fictional company whose calls the sandbox serves: consistent and realistic."""
+
 from __future__ import annotations
 
 import hashlib
@@ -45,7 +47,7 @@ def email(participation: dict[str, Any]) -> str | None:
 
 
 def pairing_days(calls: list[Call]) -> dict[str, list[datetime]]:
-    """The days, in order, on which each person was in a call with somebody."""
+    """Return the days, in order, on which each person was in a call with someone else."""
     days = defaultdict(set)
     for call, participation in participations(calls):
         if len(call["call_participations"]) > 1 and (person := email(participation)):
@@ -61,14 +63,14 @@ def digest(calls: list[Call]) -> str:
     return hashlib.sha256(json.dumps(calls).encode()).hexdigest()[:16]
 
 
-def test_seed_gives_the_same_company_in_every_python() -> None:
+def test_calls_are_the_same_in_every_python_version() -> None:
     midnight = datetime(2026, 3, 17, tzinfo=UTC)
     monday = Company(history=ONE_DAY).calls(midnight)
     assert len(monday) == 50
     assert digest(monday) == "feeb0dd304c57474"
 
 
-def test_another_seed_gives_another_company() -> None:
+def test_seed_determines_the_calls() -> None:
     week = timedelta(days=7)
     assert Company(1, history=week).calls(NOW) == Company(1, history=week).calls(NOW)
     assert Company(1, history=week).calls(NOW) != Company(2, history=week).calls(NOW)
@@ -88,26 +90,26 @@ def test_new_day_replaces_the_oldest_day() -> None:
     assert {call["started_at"][:10] for call in tomorrow[len(kept) :]} == {"2026-03-18"}
 
 
-def test_earlier_requests_do_not_change_the_calls(company: Company, year: list[Call]) -> None:
+def test_calls_do_not_depend_on_earlier_requests(company: Company, year: list[Call]) -> None:
     company.calls(NOW + timedelta(days=100))
     assert company.calls(NOW) == year
 
 
-def test_days_outside_the_history_are_dropped() -> None:
+def test_days_outside_the_history_are_forgotten() -> None:
     company = Company(history=timedelta(days=2))
     for days in range(20):
         company.calls(NOW + timedelta(days=days))
     assert len(company._days) == 3  # noqa: SLF001 - the bound is not visible from outside
 
 
-def test_known_day_is_not_generated_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_day_is_generated_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     company = Company(history=ONE_DAY)
     before = company.calls(NOW)
     monkeypatch.setattr(Company, "_calls_of", lambda _company, day: pytest.fail(f"{day} again"))
     assert company.calls(NOW) == before
 
 
-def test_current_calls_appear_when_they_have_ended() -> None:
+def test_calls_appear_only_after_they_end() -> None:
     company = Company(history=timedelta(0))
     whole_day = company.calls(NOW.replace(hour=23, minute=59, second=59, microsecond=999_999))
     under_way = [c for c in whole_day if at(c["started_at"]) <= NOW <= at(c["ended_at"])]
@@ -120,15 +122,15 @@ def test_current_calls_appear_when_they_have_ended() -> None:
         assert call in company.calls(ended_at + timedelta(microseconds=1))
 
 
-def test_clock_may_use_another_time_zone(company: Company, year: list[Call]) -> None:
+def test_clock_can_use_any_time_zone(company: Company, year: list[Call]) -> None:
     assert company.calls(NOW.astimezone(timezone(timedelta(hours=14)))) == year
 
 
-def test_calls_have_the_order_of_the_api(year: list[Call]) -> None:
+def test_calls_are_sorted_like_in_the_api(year: list[Call]) -> None:
     assert year == sorted(year, key=lambda call: (call["ended_at"], call["id"]))
 
 
-def test_calls_have_the_format_of_the_api(year: list[Call]) -> None:
+def test_calls_are_formatted_like_in_the_api(year: list[Call]) -> None:
     for call in year:
         assert list(call) == [
             "id",
@@ -150,7 +152,7 @@ def test_calls_have_the_format_of_the_api(year: list[Call]) -> None:
         )
 
 
-def test_ids_are_unique_ascend_with_the_start_and_fit_32_bits(year: list[Call]) -> None:
+def test_ids_are_unique_ascending_and_fit_into_32_bits(year: list[Call]) -> None:
     by_id = sorted(year, key=lambda call: call["id"])
     assert all(a["id"] < b["id"] for a, b in pairwise(by_id))
     assert all(a["started_at"] <= b["started_at"] for a, b in pairwise(by_id))
@@ -171,10 +173,10 @@ def test_call_lasts_from_first_to_last_participant(year: list[Call]) -> None:
             assert max(left) == call["ended_at"]
 
 
-def test_nobody_is_in_two_places_at_once(year: list[Call]) -> None:
+def test_nobody_is_in_two_calls_at_the_same_time(year: list[Call]) -> None:
     stays = defaultdict(list)
     for call, participation in participations(year):
-        # Who lost the connection may have been there until the end.
+        # Without left_at, only the time of joining is certain.
         left_at = participation["left_at"] or participation["joined_at"]
         assert participation["joined_at"] <= left_at <= call["ended_at"]
         if person := email(participation):
@@ -184,7 +186,7 @@ def test_nobody_is_in_two_places_at_once(year: list[Call]) -> None:
             assert left_at <= joined_at, person
 
 
-def test_people_drop_out_and_rejoin(year: list[Call]) -> None:
+def test_people_rejoin_a_few_percent_of_calls(year: list[Call]) -> None:
     rejoined = 0
     for call in year:
         people = [p for p in map(email, call["call_participations"]) if p]
@@ -192,7 +194,7 @@ def test_people_drop_out_and_rejoin(year: list[Call]) -> None:
     assert 0.01 < rejoined / len(year) < 0.1
 
 
-def test_year_has_the_volume_of_a_company_of_sixty(year: list[Call]) -> None:
+def test_volume_matches_a_company_of_sixty_people(year: list[Call]) -> None:
     assert 9_000 < len(year) < 13_000
     assert 25_000 < sum(1 for _ in participations(year)) < 30_000
     month = [call for call in year if call["started_at"] >= "2026-02-18"]
@@ -208,11 +210,11 @@ def test_weekends_holidays_and_lunch_are_quieter(year: list[Call]) -> None:
     assert max(monthly[8], monthly[12]) < 0.9 * mean(monthly.values())
 
     hourly = {hour: sum(start.hour == hour for start in starts) for hour in range(24)}
-    assert hourly[10] < hourly[9] / 2  # noon where the working day begins first
+    assert hourly[10] < hourly[9] / 2  # noon where the working day starts earliest
     assert hourly[3] == 0
 
 
-def test_calls_are_of_every_size_and_length(year: list[Call]) -> None:
+def test_calls_vary_in_size_and_length(year: list[Call]) -> None:
     sizes = [len({email(p) for p in call["call_participations"]}) for call in year]
     assert sizes.count(2) > len(sizes) / 2
     assert all(sizes.count(size) > 20 for size in (1, 3, 4, 5, 6))
@@ -223,7 +225,7 @@ def test_calls_are_of_every_size_and_length(year: list[Call]) -> None:
     assert max(minutes) <= 180
 
 
-def test_pairs_recur(year: list[Call]) -> None:
+def test_people_have_favorite_partners(year: list[Call]) -> None:
     partners: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for call in year:
         people = {person for p in call["call_participations"] if (person := email(p))}
@@ -231,14 +233,14 @@ def test_pairs_recur(year: list[Call]) -> None:
             a, b = people
             partners[a][b] += 1
             partners[b][a] += 1
-    favourites = [
+    favorites = [
         sum(sorted(times.values())[-2:]) / sum(times.values()) for times in partners.values()
     ]
-    assert mean(favourites) > 0.5
+    assert mean(favorites) > 0.5
     assert mean(len(times) for times in partners.values()) > 8
 
 
-def test_people_come_and_go(year: list[Call]) -> None:
+def test_people_join_and_leave_the_company(year: list[Call]) -> None:
     regulars = {person: days for person, days in pairing_days(year).items() if len(days) > 25}
     season = timedelta(days=60)
     newcomers = [days for days in regulars.values() if days[0] > at(year[0]["started_at"]) + season]
@@ -247,7 +249,7 @@ def test_people_come_and_go(year: list[Call]) -> None:
     assert 2 < len(leavers) < 25
 
 
-def test_newcomers_try_tuple_alone_before_they_pair(year: list[Call]) -> None:
+def test_some_newcomers_have_solo_calls_before_they_pair(year: list[Call]) -> None:
     seen: dict[str, datetime] = {}
     for call, participation in participations(year):
         if person := email(participation):
@@ -262,13 +264,13 @@ def test_newcomers_try_tuple_alone_before_they_pair(year: list[Call]) -> None:
     assert 3 < waits[-1] < 30
 
 
-def test_few_people_rarely_pair(year: list[Call]) -> None:
+def test_some_people_rarely_pair(year: list[Call]) -> None:
     season = timedelta(days=90)
     stayed = [days for days in pairing_days(year).values() if days[-1] - days[0] > season]
     assert 2 < sum(len(days) < (days[-1] - days[0]).days / 7 for days in stayed) < 10
 
 
-def test_people_go_on_holiday(year: list[Call]) -> None:
+def test_people_go_on_vacation(year: list[Call]) -> None:
     autumn = [call for call in year if "2025-09-01" <= call["started_at"] < "2025-12-01"]
     breaks = [
         max(b - a for a, b in pairwise(days))
@@ -278,7 +280,7 @@ def test_people_go_on_holiday(year: list[Call]) -> None:
     assert sum(pause > timedelta(days=9) for pause in breaks) > len(breaks) / 4
 
 
-def test_undocumented_cases_happen_sometimes(year: list[Call]) -> None:
+def test_undocumented_cases_occur_but_are_rare(year: list[Call]) -> None:
     everybody = [participation for _, participation in participations(year)]
     assert 5 < sum(p["user"] is None for p in everybody) < 100
     assert 5 < sum(p["user"] == {"email": None} for p in everybody) < 100

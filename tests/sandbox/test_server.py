@@ -1,4 +1,4 @@
-"""The sandbox answers as the page of Tuple's usage API says."""
+"""The sandbox responds as Tuple's usage API is documented to."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SINCE = "2020-01-01T00:00:00Z"
 
 
 def get(sandbox: Sandbox, token: str | None = None, **query: Any) -> requests.Response:
-    """Ask for calls as any client would."""
+    """Request calls like any other client would."""
     headers = {"Authorization": f"Bearer {token or sandbox.token}"}
     url = f"{sandbox.url}/api/v2/call_usage"
     return requests.get(url, params=query, headers=headers, timeout=10)
@@ -33,7 +33,7 @@ def ids(response: requests.Response) -> list[int]:
     return [call["id"] for call in response.json()]
 
 
-def test_request_without_the_token_is_rejected(serve: Serve) -> None:
+def test_request_without_a_valid_token_is_rejected(serve: Serve) -> None:
     sandbox = serve(make_calls(3))
 
     assert get(sandbox, token="sk-tuple-other", since=SINCE).status_code == 401  # noqa: S106
@@ -71,7 +71,7 @@ def test_page_size_defaults_to_100_and_is_at_most_1000(serve: Serve) -> None:
     assert len(get(sandbox, since=SINCE, per_page=5000).json()) == 1000
 
 
-def test_links_lead_through_all_pages_and_back(serve: Serve) -> None:
+def test_pages_link_to_the_next_and_previous_page(serve: Serve) -> None:
     sandbox = serve(make_calls(25))
 
     first = get(sandbox, since=SINCE, per_page=10)
@@ -86,7 +86,7 @@ def test_links_lead_through_all_pages_and_back(serve: Serve) -> None:
     assert set(third.links) == {"prev"}
 
 
-def test_calls_are_sorted_by_their_end_whatever_its_offset(serve: Serve) -> None:
+def test_calls_are_sorted_by_end_whatever_the_utc_offset(serve: Serve) -> None:
     calls = [
         make_call(1, ended_at="2026-03-02T12:00:00+02:00"),
         make_call(2, ended_at="2026-03-02T09:30:00Z"),
@@ -100,18 +100,18 @@ def test_rate_limit_is_60_requests_per_minute(serve: Serve) -> None:
     sandbox = serve(make_calls(3), requests_per_minute=60)
 
     statuses = [get(sandbox, since=SINCE).status_code for _ in range(60)]
-    refused = get(sandbox, since=SINCE)
+    rejected = get(sandbox, since=SINCE)
 
     assert statuses == [200] * 60
-    assert refused.status_code == 429
-    assert 50 < int(refused.headers["Retry-After"]) <= 60
+    assert rejected.status_code == 429
+    assert 50 < int(rejected.headers["Retry-After"]) <= 60
 
 
-def test_other_paths_are_not_found(serve: Serve) -> None:
+def test_unknown_path_is_not_found(serve: Serve) -> None:
     assert requests.get(f"{serve([]).url}/api/v1", timeout=10).status_code == 404
 
 
-def test_fault_changes_one_response(serve: Serve) -> None:
+def test_fault_affects_only_one_response(serve: Serve) -> None:
     sandbox = serve(make_calls(3))
     sandbox.faults.extend([faults.status(500), None, faults.reset])
 
@@ -132,14 +132,14 @@ def test_calls_can_be_added_and_deleted(serve: Serve) -> None:
     assert ids(get(sandbox, since=SINCE)) == [9, 1, 3]
 
 
-def test_port_is_free_when_the_sandbox_stops() -> None:
+def test_port_is_released_when_the_sandbox_stops() -> None:
     with Sandbox(CallLog()) as sandbox:
         port = int(sandbox.url.rpartition(":")[2])
     with Sandbox(CallLog(), port=port) as again:
         assert get(again, since=SINCE).json() == []
 
 
-def test_command_prints_how_to_reach_the_sandbox() -> None:
+def test_command_prints_url_token_and_curl_command() -> None:
     command = [sys.executable, "-m", "tap_tuple.sandbox", "--seed", "7"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=clean_environment()
@@ -150,11 +150,11 @@ def test_command_prints_how_to_reach_the_sandbox() -> None:
         try:
             headers = {"Authorization": f"Bearer {token}"}
             query = f"{url}/api/v2/call_usage?since={SINCE}&per_page=1"
-            answer = requests.get(query, headers=headers, timeout=30)
+            response = requests.get(query, headers=headers, timeout=30)
         finally:
             process.terminate()
             process.wait()
 
     assert curl.startswith("curl ")
     assert url in curl
-    assert int(answer.headers["X-Total-Count"]) == len(Company(7).calls(datetime.now(UTC)))
+    assert int(response.headers["X-Total-Count"]) == len(Company(7).calls(datetime.now(UTC)))
