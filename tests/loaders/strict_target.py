@@ -91,7 +91,7 @@ class StrictTarget:
             _reject(f"SCHEMA of {name!r} has no list of key_properties")
         bookmarks = message.get("bookmark_properties", [])
         if not _is_list_of_names(bookmarks):
-            _reject(f"SCHEMA of {name!r} has bookmark_properties that are no list of names")
+            _reject(f"SCHEMA of {name!r} has bookmark_properties that aren't a list of names")
         for unknown in sorted({*key, *bookmarks} - properties):
             _reject(f"SCHEMA of {name!r} has no property {unknown!r}, and names it")
         formats = FormatChecker(formats=())
@@ -101,7 +101,7 @@ class StrictTarget:
                 validator.check_schema(schema)
             except SchemaError as error:
                 where = "/".join(map(str, error.absolute_path))
-                _reject(f"SCHEMA of {name!r} is no schema of {draft} at {where!r}")
+                _reject(f"SCHEMA of {name!r} isn't a schema of {draft} at {where!r}")
         self._streams[name] = Stream(
             properties,
             tuple(key),
@@ -118,7 +118,7 @@ class StrictTarget:
             _reject(f"RECORD of {name!r} has no object as its record")
         extracted = message.get("time_extracted", "1970-01-01T00:00:00Z")
         if not isinstance(extracted, str) or not is_rfc_3339(extracted):
-            _reject(f"RECORD of {name!r} has a time_extracted that is no RFC 3339 date-time")
+            _reject(f"RECORD of {name!r} has a time_extracted that isn't an RFC 3339 date-time")
         for each in stream.key:
             if record.get(each) is None:
                 _reject(f"RECORD of {name!r} has no value for its key {each!r}")
@@ -136,13 +136,13 @@ class StrictTarget:
             _reject("STATE has no object as its value")
         bookmarks = value.get("bookmarks", {})
         if not isinstance(bookmarks, dict):
-            _reject("STATE has bookmarks that are no object")
+            _reject("STATE has bookmarks that aren't an object")
         for stream, bookmark in bookmarks.items():
             if not isinstance(bookmark, dict):
-                _reject(f"STATE has a bookmark of {stream!r} that is no object")
+                _reject(f"STATE has a bookmark of {stream!r} that isn't an object")
             for name, each in bookmark.items():
                 if not isinstance(each, str):
-                    _reject(f"STATE has a {name!r} of {stream!r} that is no string")
+                    _reject(f"STATE has a {name!r} of {stream!r} that isn't a string")
         self.state = value
 
 
@@ -165,7 +165,7 @@ def read_message(line: bytes) -> dict[str, Any]:
         msg = "the line isn't JSON"
         raise BrokenRuleError(msg) from None
     if not isinstance(message, dict):
-        _reject("the line is no JSON object")
+        _reject("the line isn't a JSON object")
     return message
 
 

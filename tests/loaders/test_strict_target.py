@@ -63,7 +63,7 @@ BROKEN = {
     "NaN": (record_line(id=1, at=float("nan")), "the line isn't JSON"),
     "duplicate name in an object": (RECORD.replace(b'"at"', b'"id"'), "the line isn't JSON"),
     "deeply nested arrays": (b"[" * 100_000 + b"\n", "the line isn't JSON"),
-    "array": (b'["canary@lumen.example"]\n', "the line is no JSON object"),
+    "array": (b'["canary@lumen.example"]\n', "the line isn't a JSON object"),
     "missing type": (line(stream="calls"), "the type is none of SCHEMA, RECORD and STATE"),
     "BATCH": (
         line(type="BATCH", stream="calls", manifest=[CANARY]),
