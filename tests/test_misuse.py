@@ -1,4 +1,4 @@
-"""Invalid input and failures: one line that tells you what to do, without private data."""
+"""Invalid input and failures are reported on one line, without private data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Serve = Callable[..., Sandbox]
 
 EMAIL = "canary@lumen.example"
-TOKEN = "sk-tuple-canary-0123456789"  # noqa: S105 - nobody's
+TOKEN = "sk-tuple-canary-0123456789"  # noqa: S105 - not a real token
 DEBUG = {"TAP_TUPLE_LOGLEVEL": "DEBUG"}
 
 
@@ -54,21 +54,25 @@ def http(head: str, body: bytes = b"") -> bytes:
 
 BODY = f'[{{"id": 1, "email": "{EMAIL}"}}]'.encode()
 BROKEN_HTTP = {
-    "chunked only by its header": http("HTTP/1.1 200 OK\nTransfer-Encoding: chunked", BODY),
+    "chunked according to the header only": http(
+        "HTTP/1.1 200 OK\nTransfer-Encoding: chunked", BODY
+    ),
     "no status line": EMAIL.encode() + b"\r\n\r\n",
     "invalid status": f"HTTP/1.1 {EMAIL}\r\n\r\n".encode(),
-    "a header without a colon": http(f"HTTP/1.1 500 Oops\n{EMAIL}\nContent-Length: 0"),
-    "compressed only by its header": http("HTTP/1.1 200 OK\nContent-Encoding: gzip", BODY),
+    "header without a colon": http(f"HTTP/1.1 500 Oops\n{EMAIL}\nContent-Length: 0"),
+    "compressed according to the header only": http(
+        "HTTP/1.1 200 OK\nContent-Encoding: gzip", BODY
+    ),
     "not UTF-8": http("HTTP/1.1 200 OK\nContent-Length: 5", b"[\xff\xfe1]"),
-    "nothing": b"",
+    "empty response": b"",
 }
 
 
 @pytest.mark.parametrize("broken", BROKEN_HTTP)
-def test_broken_http_is_one_line_without_quotes(
+def test_broken_http_is_reported_without_private_data(
     tap: TapCommand, broken: str, tmp_path: Path
 ) -> None:
-    """Not even where the log is configured to show all that libraries say."""
+    """This holds even if the log is configured to show all messages from libraries."""
     log_config = tmp_path / "logging.yaml"
     log_config.write_text(
         json.dumps(
@@ -91,16 +95,16 @@ def test_broken_http_is_one_line_without_quotes(
 
         run = tap(config=config, env=env, time_flies=True)
 
-    said = run.stderr + (tmp_path / "log.txt").read_text("utf-8")
+    logged = run.stderr + (tmp_path / "log.txt").read_text("utf-8")
     assert run.returncode == 1
-    assert said.count(f"{server.url} after ") == 1
-    assert "Traceback" not in said
-    assert EMAIL not in said
-    assert TOKEN not in said
+    assert logged.count(f"{server.url} after ") == 1
+    assert "Traceback" not in logged
+    assert EMAIL not in logged
+    assert TOKEN not in logged
 
 
 @pytest.mark.parametrize("location", ["http://[canary", "https://elsewhere.example:port/", "::"])
-def test_redirect_to_an_invalid_url_is_one_line(
+def test_invalid_redirect_is_reported_on_one_line(
     tap: TapCommand, serve: Serve, location: str
 ) -> None:
     sandbox = serve([])
@@ -124,7 +128,7 @@ def test_malformed_link_still_means_more_pages(tap: TapCommand, serve: Serve) ->
 
 
 @pytest.mark.parametrize(
-    "words",
+    "message",
     [
         f"{EMAIL} is wrong",
         "canary&#64;lumen.example is wrong",
@@ -134,9 +138,11 @@ def test_malformed_link_still_means_more_pages(tap: TapCommand, serve: Serve) ->
         "<b>canary</b>",
     ],
 )
-def test_error_body_is_quoted_only_if_plain_text(tap: TapCommand, serve: Serve, words: str) -> None:
+def test_error_body_is_quoted_only_if_plain_text(
+    tap: TapCommand, serve: Serve, message: str
+) -> None:
     sandbox = serve([])
-    sandbox.faults.append(faults.status(422, json.dumps({"error": words}).encode()))
+    sandbox.faults.append(faults.status(422, json.dumps({"error": message}).encode()))
 
     run = tap(config=config_for(sandbox), env=DEBUG)
 
@@ -144,10 +150,10 @@ def test_error_body_is_quoted_only_if_plain_text(tap: TapCommand, serve: Serve, 
     assert "canary" not in run.stderr
 
 
-# Time
+# Waits and timeouts
 
 
-def test_retry_after_never_shortens_a_wait(tap: TapCommand, serve: Serve) -> None:
+def test_retry_after_of_zero_still_backs_off(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve([])
     sandbox.faults.extend([faults.rate_limited("0")] * 20)
 
@@ -192,7 +198,7 @@ def test_loopback_hosts_bypass_the_proxy(tap: TapCommand, serve: Serve, variable
     assert run.ids("calls") == [1, 2, 3]
 
 
-def test_proxy_of_other_hosts_sees_no_token(tap: TapCommand) -> None:
+def test_https_proxy_never_receives_the_token(tap: TapCommand) -> None:
     config = {"api_url": "https://tuple.invalid", "api_token": TOKEN}
     with RawServer(http("HTTP/1.1 407 Proxy\nContent-Length: 0")) as proxy:
         env = {"HTTPS_PROXY": proxy.url}
@@ -207,7 +213,7 @@ def test_proxy_of_other_hosts_sees_no_token(tap: TapCommand) -> None:
     assert len(proxy.received) == through_proxy > 0
 
 
-def test_missing_certificate_file_is_reported_immediately(tap: TapCommand) -> None:
+def test_missing_certificate_file_is_reported_without_retries(tap: TapCommand) -> None:
     config = {"api_url": "https://tuple.invalid", "api_token": TOKEN}
 
     run = tap("--test", config=config, env={"REQUESTS_CA_BUNDLE": "/nowhere.pem"})
@@ -216,7 +222,7 @@ def test_missing_certificate_file_is_reported_immediately(tap: TapCommand) -> No
     assert "Retrying" not in run.stderr
 
 
-# The token in a wrong place
+# The token in the wrong place
 
 
 @pytest.mark.parametrize(
@@ -232,27 +238,27 @@ def test_missing_certificate_file_is_reported_immediately(tap: TapCommand) -> No
         {"user_agent": f"{TOKEN}\n{TOKEN}"},
     ],
 )
-def test_token_in_another_setting_is_not_quoted(tap: TapCommand, settings: dict[str, Any]) -> None:
+def test_token_in_another_setting_is_not_logged(tap: TapCommand, settings: dict[str, Any]) -> None:
     run = tap(config={"api_token": "sk-tuple-x"} | settings, env=DEBUG)
 
     assert_one_line(run, next(iter(settings)))
 
 
 @pytest.mark.parametrize("stream_map", [{"__else__": 5}, {"id": None, "__else__": "x"}])
-def test_invalid_else_within_a_map_is_reported(tap: TapCommand, stream_map: Any) -> None:
+def test_invalid_else_inside_a_stream_map_is_reported(tap: TapCommand, stream_map: Any) -> None:
     run = tap(config={"api_token": TOKEN, "stream_maps": {"calls": stream_map}})
 
     assert_one_line(run, "stream_maps: the value for '__else__' must be ")
 
 
 @pytest.mark.parametrize("value", [5, {}, "x", {"id": None}])
-def test_invalid_else_map_is_reported(tap: TapCommand, value: Any) -> None:
+def test_invalid_top_level_else_map_is_reported(tap: TapCommand, value: Any) -> None:
     run = tap(config={"api_token": TOKEN, "stream_maps": {"__else__": value}})
 
     assert_one_line(run, "stream_maps: the value for '__else__' must be ")
 
 
-def test_token_as_a_setting_name_is_not_quoted(tap: TapCommand, serve: Serve) -> None:
+def test_token_as_a_setting_name_is_redacted(tap: TapCommand, serve: Serve) -> None:
     run = tap(config=config_for(serve([])) | {TOKEN: 1}, env=DEBUG)
     option = tap(f"--{TOKEN}")
     file = tap("--config", TOKEN)
@@ -264,7 +270,7 @@ def test_token_as_a_setting_name_is_not_quoted(tap: TapCommand, serve: Serve) ->
         assert TOKEN not in each.stdout + each.stderr
 
 
-# Settings of the environment, and files
+# Environment variables and input files
 
 
 @pytest.mark.parametrize(
@@ -292,7 +298,7 @@ def test_token_as_a_setting_name_is_not_quoted(tap: TapCommand, serve: Serve) ->
         ("PAGE_SIZE", "many", "page_size (in TAP_TUPLE_PAGE_SIZE) must be a whole number. "),
     ],
 )
-def test_invalid_variable_is_reported(
+def test_invalid_environment_variable_is_reported(
     tap: TapCommand, variable: str, value: str, beginning: str
 ) -> None:
     env = {"TAP_TUPLE_API_TOKEN": TOKEN, f"TAP_TUPLE_{variable}": value}
@@ -301,7 +307,9 @@ def test_invalid_variable_is_reported(
 
 
 @pytest.mark.parametrize("text", [b"TAP_TUPLE_API_TOKEN=\xff\xfe", b"A=\0"])
-def test_binary_dotenv_file_is_one_line(tap: TapCommand, tmp_path: Path, text: bytes) -> None:
+def test_binary_dotenv_file_is_ignored_with_a_warning(
+    tap: TapCommand, tmp_path: Path, text: bytes
+) -> None:
     (tmp_path / ".env").write_bytes(text)
 
     run = tap("--config=ENV")
@@ -311,7 +319,7 @@ def test_binary_dotenv_file_is_one_line(tap: TapCommand, tmp_path: Path, text: b
 
 
 STREAM = {"tap_stream_id": "calls", "schema": {"properties": {"id": {"type": "integer"}}}}
-WRONG_FILES = [
+MALFORMED_FILES = [
     (
         "--config",
         '{"api_token": NaN}',
@@ -368,30 +376,30 @@ WRONG_FILES = [
 ]
 
 
-@pytest.mark.parametrize(("option", "text", "says"), WRONG_FILES)
+@pytest.mark.parametrize(("option", "text", "message"), MALFORMED_FILES)
 def test_malformed_file_is_reported(
-    tap: TapCommand, tmp_path: Path, option: str, text: str, says: str
+    tap: TapCommand, tmp_path: Path, option: str, text: str, message: str
 ) -> None:
-    file = tmp_path / "wrong.json"
+    file = tmp_path / "malformed.json"
     file.write_text(text, encoding="utf-8")
     others: dict[str, Any] = {} if option == "--config" else {"config": {"api_token": TOKEN}}
 
     run = tap(option, str(file), **others)
 
     assert_one_line(run, option)
-    assert says in run.errors[0]
+    assert message in run.errors[0]
     assert run.stdout == ""
 
 
 def test_wrapped_state_is_unwrapped(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(30))
     state = state_of(minute(20), minute(20))
-    for around in (
+    for wrapped in (
         {"type": "STATE", "value": state},
         {"singer_state": state},
         {"type": "STATE", "value": {"singer_state": state}},
     ):
-        run = tap(config=config_for(sandbox, lookback_window=0), state=around)
+        run = tap(config=config_for(sandbox, lookback_window=0), state=wrapped)
 
         assert run.ids("calls") == list(range(20, 31))
         assert bookmarks(run.state) == (minute(30), minute(30))
@@ -407,7 +415,9 @@ def test_future_bookmark_logs_a_warning(tap: TapCommand, serve: Serve) -> None:
     assert run.stderr.count(warning) == 1
 
 
-def test_catalog_with_another_replication_key_is_rejected(tap: TapCommand, serve: Serve) -> None:
+def test_catalog_with_a_different_replication_key_is_rejected(
+    tap: TapCommand, serve: Serve
+) -> None:
     sandbox = serve(make_calls(3))
     catalog = tap.discover()
     for entry in catalog["streams"][0]["metadata"]:
@@ -436,7 +446,7 @@ def test_catalog_without_a_replication_key_stays_incremental(tap: TapCommand, se
     assert bookmarks(run.state) == (minute(3), minute(3))
 
 
-def test_closed_standard_output_is_one_line(tap: TapCommand, serve: Serve) -> None:
+def test_closed_standard_output_is_reported_on_one_line(tap: TapCommand, serve: Serve) -> None:
     command = tap.command(config=config_for(serve(make_calls(3))))
 
     done = subprocess.run(
@@ -450,15 +460,15 @@ def test_closed_standard_output_is_one_line(tap: TapCommand, serve: Serve) -> No
     assert_one_line(Run(done.returncode, "", done.stderr), "Can't write to standard output: ")
 
 
-# What a hostile server, or an unlucky operator, came up with
+# Hostile servers and unusual environments
 
 
 HOSTILE: dict[str, Fault] = {
-    "a date beyond all": faults.status(
+    "Retry-After date out of range": faults.status(
         429, headers={"Retry-After": "Mon, 01 Jan 99999999999 00:00:00 GMT"}
     ),
-    "a deep body": faults.body(b"[" * 100_000 + b"]" * 100_000),
-    "a deep new field": faults.edited(
+    "deeply nested body": faults.body(b"[" * 100_000 + b"]" * 100_000),
+    "deeply nested new field": faults.edited(
         lambda calls: [calls[0] | {"x": json.loads("[" * 900 + "]" * 900)}]
     ),
 }
@@ -501,7 +511,7 @@ def test_redirect_host_is_quoted_only_if_plain_text(
     assert time.monotonic() - began < 10
 
 
-def test_token_without_the_prefix_is_not_quoted(tap: TapCommand, serve: Serve) -> None:
+def test_token_without_the_usual_prefix_is_redacted(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve([])
     sandbox.faults.append(faults.status(422, b'{"error": "Bearer canary123 is wrong"}'))
 
@@ -512,7 +522,7 @@ def test_token_without_the_prefix_is_not_quoted(tap: TapCommand, serve: Serve) -
 
 
 @pytest.mark.parametrize("level", ["nonsense", "5x"])
-def test_invalid_log_configuration_is_one_line(tap: TapCommand, level: str) -> None:
+def test_invalid_log_level_is_reported_on_one_line(tap: TapCommand, level: str) -> None:
     command = tap.command("--version")
 
     done = subprocess.run(
@@ -529,7 +539,7 @@ def test_invalid_log_configuration_is_one_line(tap: TapCommand, level: str) -> N
     )
 
 
-def test_configuration_can_be_a_pipe(tap: TapCommand, serve: Serve) -> None:
+def test_config_can_be_piped_in(tap: TapCommand, serve: Serve) -> None:
     config = json.dumps(config_for(serve(make_calls(3))))
 
     done = subprocess.run(
@@ -552,7 +562,7 @@ def test_invalid_bookmark_is_reported_before_any_output(tap: TapCommand) -> None
 
 
 @pytest.mark.parametrize("field", ["id", "duration_seconds"])
-def test_number_out_of_range_is_reported(tap: TapCommand, serve: Serve, field: str) -> None:
+def test_out_of_range_number_is_reported(tap: TapCommand, serve: Serve, field: str) -> None:
     calls = make_calls(1)
     calls[0][field] = 2**63
 
