@@ -1,4 +1,4 @@
-"""The tap through its command line: what it reads, writes and asks for."""
+"""The tap's command line: its input, output and requests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CATALOG_SNAPSHOT = ROOT / "tests" / "catalog.json"
 
 
-def test_every_row_is_written_once_with_its_values(tap: TapCommand, serve: Serve) -> None:
+def test_every_row_is_written_once_with_all_values(tap: TapCommand, serve: Serve) -> None:
     calls = [make_call(number, participations=number % 4) for number in range(1, 251)]
     sandbox = serve(calls)
 
@@ -57,7 +57,7 @@ def test_full_last_page_ends_the_run(tap: TapCommand, serve: Serve) -> None:
     assert len(sandbox.requests) == 2
 
 
-def test_schemas_are_written_without_any_records(tap: TapCommand, serve: Serve) -> None:
+def test_schemas_come_first_even_without_records(tap: TapCommand, serve: Serve) -> None:
     for calls in (make_calls(3), []):
         run = tap(config=config_for(serve(calls)))
 
@@ -66,7 +66,7 @@ def test_schemas_are_written_without_any_records(tap: TapCommand, serve: Serve) 
         assert "SCHEMA" not in kinds[2:]
 
 
-def test_first_request_has_time_range_and_page_size(tap: TapCommand, serve: Serve) -> None:
+def test_first_request_sends_time_range_and_page_size(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve([])
     began = datetime.now(UTC)
 
@@ -98,7 +98,7 @@ def test_start_date_accepts_dates_and_any_offset(
     assert sandbox.requests[0].query["until"] == "2026-04-01T00:00:00.000Z"
 
 
-def test_start_and_end_date_limit_the_calls(tap: TapCommand, serve: Serve) -> None:
+def test_start_and_end_date_limit_the_calls_read(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(10))
 
     dates = {"start_date": "2026-03-02T09:03:00Z", "end_date": "2026-03-02T09:07:00Z"}
@@ -107,13 +107,13 @@ def test_start_and_end_date_limit_the_calls(tap: TapCommand, serve: Serve) -> No
     assert run.ids("calls") == [3, 4, 5, 6]
 
 
-def test_link_target_is_ignored(tap: TapCommand, serve: Serve) -> None:
+def test_target_of_a_link_header_is_ignored(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(25))
     elsewhere = "https://elsewhere.example/steal?page=2&per_page=10&since=2026-01-01T00:00:00Z"
 
-    def link_elsewhere(answer: Any) -> Any:
-        answer.headers["Link"] = f'<{elsewhere}>; rel="next"'
-        return answer
+    def link_elsewhere(response: Any) -> Any:
+        response.headers["Link"] = f'<{elsewhere}>; rel="next"'
+        return response
 
     sandbox.faults.append(link_elsewhere)
     run = tap(config=config_for(sandbox, page_size=10))
@@ -125,12 +125,12 @@ def test_link_target_is_ignored(tap: TapCommand, serve: Serve) -> None:
     assert "until" in sandbox.requests[1].query
 
 
-def test_links_may_be_relative(tap: TapCommand, serve: Serve) -> None:
+def test_relative_link_header_is_accepted(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(25))
 
-    def relative(answer: Any) -> Any:
-        answer.headers["Link"] = answer.headers["Link"].replace(sandbox.url, "")
-        return answer
+    def relative(response: Any) -> Any:
+        response.headers["Link"] = response.headers["Link"].replace(sandbox.url, "")
+        return response
 
     sandbox.faults.extend([relative, relative])
     run = tap(config=config_for(sandbox, page_size=10))
@@ -152,22 +152,22 @@ def test_only_the_selected_stream_is_written(tap: TapCommand, serve: Serve, sele
     assert {m["stream"] for m in run.messages if m["type"] != "STATE"} == {selected}
 
 
-def test_maps_of_deselected_streams_are_valid(tap: TapCommand, serve: Serve) -> None:
-    """A filter of calls also applies if only the participations are selected."""
+def test_stream_maps_may_include_deselected_streams(tap: TapCommand, serve: Serve) -> None:
+    """If only the participations are selected, the calls' filter still applies to them."""
     maps = {
         "calls": {"__filter__": "id > 20"},
         "call_participations": {"user_email": "md5(user_email)"},
     }
     config = config_for(serve(make_calls(25)), page_size=10, stream_maps=maps)
 
-    calls_alone = tap(config=config, catalog=tap.discover(call_participations=False))
-    participations_alone = tap(config=config, catalog=tap.discover(calls=False))
+    only_calls = tap(config=config, catalog=tap.discover(call_participations=False))
+    only_participations = tap(config=config, catalog=tap.discover(calls=False))
 
-    assert calls_alone.ids("calls") == [21, 22, 23, 24, 25]
-    assert {m["stream"] for m in calls_alone.messages if m["type"] != "STATE"} == {"calls"}
-    call_ids = {row["call_id"] for row in participations_alone.records("call_participations")}
+    assert only_calls.ids("calls") == [21, 22, 23, 24, 25]
+    assert {m["stream"] for m in only_calls.messages if m["type"] != "STATE"} == {"calls"}
+    call_ids = {row["call_id"] for row in only_participations.records("call_participations")}
     assert call_ids == {21, 22, 23, 24, 25}
-    assert participations_alone.records("calls") == []
+    assert only_participations.records("calls") == []
 
 
 def test_run_without_a_selected_stream_fails(tap: TapCommand, serve: Serve) -> None:
@@ -217,7 +217,7 @@ def test_column_missing_from_the_catalog_is_left_out(tap: TapCommand, serve: Ser
     assert "user_email" not in run.records("call_participations")[0]
 
 
-def test_connection_test_requests_a_single_call(tap: TapCommand, serve: Serve) -> None:
+def test_connection_test_requests_only_one_call(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(25))
 
     run = tap("--test", config=config_for(sandbox))
@@ -229,7 +229,7 @@ def test_connection_test_requests_a_single_call(tap: TapCommand, serve: Serve) -
     assert (run.ids("calls"), run.ids("call_participations")) == ([1], [10])
 
 
-def test_schema_test_sends_no_request(tap: TapCommand, serve: Serve) -> None:
+def test_schema_test_sends_no_requests(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(25))
 
     run = tap("--test=schema", config=config_for(sandbox))
@@ -242,7 +242,7 @@ def test_catalog_matches_the_snapshot(tap: TapCommand) -> None:
 
     assert run.returncode == 0
     assert json.loads(run.stdout) == json.loads(CATALOG_SNAPSHOT.read_text("utf-8")), (
-        "The catalog changed. If that is meant, run "
+        "The catalog changed. If that's intended, run "
         "`uv run tap-tuple --discover > tests/catalog.json` and note it in CHANGELOG.md."
     )
 
@@ -281,7 +281,7 @@ def test_settings_can_come_from_a_dotenv_file(
     assert len(run.records("calls")) == 5
 
 
-def test_about_and_version_need_no_settings(tap: TapCommand) -> None:
+def test_about_and_version_work_without_settings(tap: TapCommand) -> None:
     about = json.loads(tap("--about", "--format=json").stdout)
     assert list(about["settings"]["properties"])[:8] == [
         "api_token",
@@ -297,7 +297,7 @@ def test_about_and_version_need_no_settings(tap: TapCommand) -> None:
     assert tap("--version").stdout.startswith("tap-tuple v")
 
 
-def test_requests_have_token_and_user_agent(tap: TapCommand, serve: Serve) -> None:
+def test_requests_send_the_token_and_user_agent(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve([])
 
     tap(config=config_for(sandbox))
@@ -309,7 +309,7 @@ def test_requests_have_token_and_user_agent(tap: TapCommand, serve: Serve) -> No
     assert second["User-Agent"] == "acme-data/1.0"
 
 
-def test_log_has_a_summary_per_stream(tap: TapCommand, serve: Serve) -> None:
+def test_log_contains_a_summary_per_stream(tap: TapCommand, serve: Serve) -> None:
     run = tap(config=config_for(serve(make_calls(25)), page_size=10, end_date="2026-04-01"))
 
     for stream, rows in (("calls", 25), ("call_participations", 50)):
@@ -320,34 +320,34 @@ def test_log_has_a_summary_per_stream(tap: TapCommand, serve: Serve) -> None:
         assert run.stderr.count(line) == 1
 
 
-def test_summary_counts_filtered_rows(tap: TapCommand, serve: Serve) -> None:
+def test_summary_counts_only_rows_that_pass_the_filter(tap: TapCommand, serve: Serve) -> None:
     maps = {"calls": {"__filter__": "id > 20"}, "call_participations": {"__alias__": "seats"}}
 
     run = tap(config=config_for(serve(make_calls(1025)), page_size=1000, stream_maps=maps))
-    idle = tap(config=config_for(serve(make_calls(1))))
+    single = tap(config=config_for(serve(make_calls(1))))
 
     assert " calls: sent 1,005 rows and " in run.stderr
     assert " call_participations: sent 2,010 rows and " in run.stderr
-    assert " calls: sent 1 row and " in idle.stderr
-    assert " (1 request, " in idle.stderr
+    assert " calls: sent 1 row and " in single.stderr
+    assert " (1 request, " in single.stderr
 
 
-def test_rows_match_those_written_by_the_sdk(tap: TapCommand, serve: Serve) -> None:
-    """A stream map that changes nothing takes the rows the SDK's way."""
+def test_rows_are_the_same_as_those_the_sdk_writes(tap: TapCommand, serve: Serve) -> None:
+    """With a stream map, even one that changes nothing, the SDK's own code writes the rows."""
     config = config_for(serve(make_calls(25)), page_size=10, end_date="2026-04-01")
-    idle = {"calls": {"id": "id"}, "call_participations": {"id": "id"}}
+    identity = {"calls": {"id": "id"}, "call_participations": {"id": "id"}}
 
-    straight = tap(config=config)
-    mapped = tap(config=config | {"stream_maps": idle})
+    unmapped = tap(config=config)
+    mapped = tap(config=config | {"stream_maps": identity})
 
-    written = [[m for m in run.messages if m["type"] == "RECORD"] for run in (straight, mapped)]
+    written = [[m for m in run.messages if m["type"] == "RECORD"] for run in (unmapped, mapped)]
     for message in (*written[0], *written[1]):
         assert datetime.fromisoformat(message.pop("time_extracted")).tzinfo
     assert written[0] == written[1]
 
 
-def test_settings_can_come_from_files(tmp_path: Path, serve: Serve) -> None:
-    """As the SDK's own classes, the tap takes a path or a list of paths."""
+def test_tap_class_accepts_paths_of_config_files(tmp_path: Path, serve: Serve) -> None:
+    """Like the SDK's own classes, the tap accepts a path or a list of paths."""
     first, second = tmp_path / "first.json", tmp_path / "second.json"
     first.write_text(json.dumps(config_for(serve([]), page_size=7, start_date=None)))
     second.write_text('{"page_size": 8}')
@@ -357,7 +357,7 @@ def test_settings_can_come_from_files(tmp_path: Path, serve: Serve) -> None:
     assert TapTuple(config=[first, second]).config["page_size"] == 8
 
 
-def test_new_stream_has_query_parameters(serve: Serve) -> None:
+def test_url_parameters_reflect_the_settings(serve: Serve) -> None:
     config = config_for(serve([]), start_date="2026-03-01", end_date="2026-04-01", page_size=5)
 
     stream = TapTuple(config=config).streams["calls"]
