@@ -1,1 +1,1 @@
-"""Tests of how Tuple is spoken to."""
+"""Tests of the HTTP client for Tuple's usage API."""

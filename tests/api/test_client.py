@@ -1,4 +1,4 @@
-"""Retries, and what is said when they do not help."""
+"""Retries, and the error messages if they don't help."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def http_date(seconds_from_now: float) -> str:
     return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds_from_now), usegmt=True)
 
 
-def test_consecutive_faults_lose_and_repeat_no_row(tap: TapCommand, serve: Serve) -> None:
+def test_rows_are_written_exactly_once_despite_faults(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(100))
-    spoilt = [
+    injected = [
         faults.status(500),
         faults.status(502, b"<html><h1>Bad gateway</h1></html>"),
         faults.reset,
@@ -43,7 +43,7 @@ def test_consecutive_faults_lose_and_repeat_no_row(tap: TapCommand, serve: Serve
         faults.status(503),
         faults.status(204),
     ]
-    for fault in spoilt:
+    for fault in injected:
         sandbox.faults.extend([fault, None])
 
     run = tap(config=config_for(sandbox, page_size=10), time_flies=True)
@@ -52,15 +52,15 @@ def test_consecutive_faults_lose_and_repeat_no_row(tap: TapCommand, serve: Serve
     assert run.ids("calls") == list(range(1, 101))
     assert len(run.ids("call_participations")) == len(set(run.ids("call_participations"))) == 200
     assert len(sandbox.requests) == 20
-    assert run.stderr.count(" (attempt 1).") == len(spoilt)
+    assert run.stderr.count(" (attempt 1).") == len(injected)
     assert "Bad gateway" not in run.stderr
 
 
-def waits_of(*spoilt: Fault, fails: bool = False) -> list[float]:
-    """Return how long the tap waits when a request meets faults, while time flies."""
+def waits_of(*injected: Fault, fails: bool = False) -> list[float]:
+    """Return the tap's waits after faults, in seconds of a simulated clock."""
     clock = StandingClock()
     with standing_in(Pipe(None), clock), Sandbox(CallLog(make_calls(3))) as sandbox:
-        sandbox.faults.extend(spoilt)
+        sandbox.faults.extend(injected)
         tap = TapTuple(config=config_for(sandbox, requests_per_minute=10_000))
         if fails:
             with pytest.raises(FatalAPIError, match=r" after \d+ attempts"):
@@ -70,13 +70,13 @@ def waits_of(*spoilt: Fault, fails: bool = False) -> list[float]:
     return clock.waits
 
 
-def test_retry_after_works_in_seconds_and_as_a_date() -> None:
+def test_retry_after_accepts_seconds_and_dates() -> None:
     date = faults.status(429, headers={"Retry-After": http_date(90), "Date": http_date(0)})
 
     assert waits_of(faults.rate_limited("42"), date) == [42.0, 90.0]
 
 
-def test_retry_after_date_uses_the_clock_of_the_server() -> None:
+def test_retry_after_date_is_relative_to_the_server_clock() -> None:
     """This machine's clock may be wrong by more than the wait."""
     hour = 3600
     headers = {"Retry-After": http_date(hour + 30), "Date": http_date(hour)}
@@ -84,11 +84,11 @@ def test_retry_after_date_uses_the_clock_of_the_server() -> None:
     assert waits_of(faults.status(503, headers=headers)) == [30.0]
 
 
-@pytest.mark.parametrize(("zone", "servers"), [("GMT", "-0000"), ("-0000", "GMT")])
-def test_http_dates_are_utc_with_or_without_a_zone(zone: str, servers: str) -> None:
+@pytest.mark.parametrize(("zone", "server_zone"), [("GMT", "-0000"), ("-0000", "GMT")])
+def test_http_dates_without_a_time_zone_are_utc(zone: str, server_zone: str) -> None:
     headers = {
         "Retry-After": f"Mon, 02 Mar 2026 09:00:30 {zone}",
-        "Date": f"Mon, 02 Mar 2026 09:00:00 {servers}",
+        "Date": f"Mon, 02 Mar 2026 09:00:00 {server_zone}",
     }
 
     assert waits_of(faults.status(429, headers=headers)) == [30.0]
@@ -102,12 +102,12 @@ def test_retry_after_works_with_invalid_date_header() -> None:
     assert 28 < wait <= 30
 
 
-def test_past_retry_after_waits_for_a_second() -> None:
+def test_retry_after_in_the_past_waits_for_one_second() -> None:
     for value in ("0", http_date(-60)):
         assert waits_of(faults.rate_limited(value)) == [1.0]
 
 
-def test_retry_after_is_limited() -> None:
+def test_retry_after_is_capped_at_five_minutes() -> None:
     assert waits_of(faults.rate_limited("86400"), faults.rate_limited(http_date(86400))) == [
         300.0,
         300.0,
@@ -115,7 +115,7 @@ def test_retry_after_is_limited() -> None:
 
 
 @pytest.mark.parametrize("value", [None, "soon", "-5", "Sun, 99 Nov 2026 99:00:00 GMT"])
-def test_waits_grow_with_jitter_up_to_a_minute(value: str | None) -> None:
+def test_backoff_grows_with_jitter_up_to_a_minute(value: str | None) -> None:
     waits = waits_of(*[faults.rate_limited(value)] * 12)
 
     ceilings = [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60, 60]
@@ -123,12 +123,12 @@ def test_waits_grow_with_jitter_up_to_a_minute(value: str | None) -> None:
     assert len(set(waits)) == len(waits)
 
 
-def test_run_waits_while_others_use_up_the_rate_limit() -> None:
-    """Each try meets a used-up window: the quota is free again after five minutes."""
+def test_run_waits_out_an_exhausted_rate_limit() -> None:
+    """Other clients keep using up the limit, so a request only succeeds after five minutes."""
     assert sum(waits_of(*[faults.rate_limited("50")] * 6)) == 300
 
 
-def test_run_gives_up_on_a_permanent_rate_limit() -> None:
+def test_run_gives_up_on_persistent_failures() -> None:
     waits = waits_of(*[faults.rate_limited("60")] * 40, fails=True)
     assert sum(waits) == pytest.approx(600, abs=61)
 
@@ -137,7 +137,7 @@ def test_run_gives_up_on_a_permanent_rate_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoilt", "said"),
+    ("fault", "message"),
     [
         (faults.status(500, b"canary@lumen.example"), "Tuple responded with HTTP 500"),
         (
@@ -154,24 +154,24 @@ def test_run_gives_up_on_a_permanent_rate_limit() -> None:
     ],
     ids=["500", "html", "object", "reset", "truncated", "rate limit"],
 )
-def test_giving_up_names_host_cause_and_attempts(
-    tap: TapCommand, serve: Serve, spoilt: Fault, said: str
+def test_final_error_states_the_cause_and_attempts(
+    tap: TapCommand, serve: Serve, fault: Fault, message: str
 ) -> None:
     sandbox = serve(make_calls(3))
-    sandbox.faults.extend([spoilt] * 40)
+    sandbox.faults.extend([fault] * 40)
 
     run = tap(config=config_for(sandbox), time_flies=True)
 
     assert run.returncode == 1
     (error,) = run.errors
-    assert said in error
+    assert message in error
     assert f" after {len(sandbox.requests)} attempts" in error
     assert "Traceback" not in run.stderr
     assert "canary" not in run.stderr
     assert run.count("RECORD") == 0
 
 
-def test_unreachable_host_is_one_line(tap: TapCommand) -> None:
+def test_unreachable_host_is_reported_on_one_line(tap: TapCommand) -> None:
     port = free_port()
     config = {"api_url": f"http://127.0.0.1:{port}", "api_token": "sk-tuple-x"}
 
@@ -187,7 +187,7 @@ def test_unreachable_host_is_one_line(tap: TapCommand) -> None:
     assert "Traceback" not in run.stderr
 
 
-REFUSED = [
+REJECTED = [
     (
         faults.status(401, b"canary@lumen.example"),
         (
@@ -223,24 +223,24 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("spoilt", "said"), REFUSED)
-def test_rejected_request_is_one_line_and_not_retried(
-    tap: TapCommand, serve: Serve, spoilt: Fault, said: str
+@pytest.mark.parametrize(("fault", "message"), REJECTED)
+def test_rejected_request_is_reported_without_retries(
+    tap: TapCommand, serve: Serve, fault: Fault, message: str
 ) -> None:
     sandbox = serve(make_calls(3))
-    sandbox.faults.extend([spoilt] * 40)
+    sandbox.faults.extend([fault] * 40)
 
     run = tap(config=config_for(sandbox))
 
     assert run.returncode == 1
     assert len(sandbox.requests) == 1
     (error,) = run.errors
-    assert said in error
+    assert message in error
     assert "canary" not in run.stderr
     assert "Traceback" not in run.stderr
 
 
-def test_long_api_messages_are_not_quoted(tap: TapCommand, serve: Serve) -> None:
+def test_long_api_message_is_not_quoted(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve([])
     sandbox.faults.append(faults.status(422, b"since " * 1000))
 
@@ -249,7 +249,7 @@ def test_long_api_messages_are_not_quoted(tap: TapCommand, serve: Serve) -> None
     assert len(run.errors[0]) < 400
 
 
-def test_wrong_token_is_rejected_by_the_sandbox(tap: TapCommand, serve: Serve) -> None:
+def test_sandbox_rejects_a_wrong_token(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(3))
 
     run = tap("--test", config=config_for(sandbox) | {"api_token": "sk-tuple-revoked"})

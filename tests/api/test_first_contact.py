@@ -1,4 +1,4 @@
-"""A wrong address or proxy is reported soon, but a server that has answered gets more patience."""
+"""A wrong URL or proxy is reported soon. A server that has responded before gets more retries."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from tests.conftest import TapCommand
 
 LOGGER = logging.getLogger("test")
-TOKEN = "sk-tuple-x"  # noqa: S105 - nobody's
+TOKEN = "sk-tuple-x"  # noqa: S105 - not a real token
 
 
-def test_closed_port_is_given_up_after_about_30_seconds() -> None:
+def test_run_gives_up_on_a_closed_port_after_30_seconds() -> None:
     clock = StandingClock()
     config = {"api_url": f"http://127.0.0.1:{free_port()}", "api_token": TOKEN}
 
@@ -40,7 +40,7 @@ def test_closed_port_is_given_up_after_about_30_seconds() -> None:
     assert 30 <= sum(clock.waits) <= 30 + FIRST_CONTACT_POLICY.max_backoff_seconds
 
 
-def test_server_that_has_answered_gets_eight_attempts() -> None:
+def test_server_that_has_responded_gets_eight_attempts() -> None:
     clock = StandingClock()
     with standing_in(Pipe(None), clock), Sandbox(CallLog(make_calls(30))) as sandbox:
         sandbox.faults.extend([None, *[faults.reset] * 20])
@@ -49,9 +49,11 @@ def test_server_that_has_answered_gets_eight_attempts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "attempts"), [(FIRST_CONTACT_POLICY, 2), (RUN_POLICY, 8)], ids=["first", "later"]
+    ("policy", "attempts"),
+    [(FIRST_CONTACT_POLICY, 2), (RUN_POLICY, 8)],
+    ids=["first contact", "later in a run"],
 )
-def test_timeouts_are_given_up(policy: RetryPolicy, attempts: int) -> None:
+def test_retry_policy_limits_attempts_after_timeouts(policy: RetryPolicy, attempts: int) -> None:
     clock = StandingClock()
     sent: list[int] = []
 
@@ -68,7 +70,7 @@ def test_timeouts_are_given_up(policy: RetryPolicy, attempts: int) -> None:
     assert len(sent) == attempts
 
 
-def test_attempts_count_rate_limits_and_other_failures(
+def test_attempt_number_counts_all_kinds_of_failures(
     tap: TapCommand, serve: Callable[..., Sandbox]
 ) -> None:
     sandbox = serve(make_calls(3))
@@ -88,7 +90,7 @@ def test_attempts_count_rate_limits_and_other_failures(
 
 
 def test_broken_tls_handshake_is_retried(tap: TapCommand) -> None:
-    """Load balancers close connections during the handshake. Only bad certificates are final."""
+    """Load balancers close connections during the handshake. Only bad certificates are fatal."""
     with RawServer(b"") as server:
         config = {"api_url": server.url.replace("http:", "https:"), "api_token": TOKEN}
         run = tap("--test", config=config, time_flies=True)
@@ -99,7 +101,7 @@ def test_broken_tls_handshake_is_retried(tap: TapCommand) -> None:
 
 
 @pytest.mark.parametrize("proxy", ["nonsense://127.0.0.1:1", "http://[::1", "http://:99999999"])
-def test_unusable_proxy_is_reported_without_a_second_attempt(tap: TapCommand, proxy: str) -> None:
+def test_unusable_proxy_is_reported_without_retries(tap: TapCommand, proxy: str) -> None:
     config = {"api_url": "https://tuple.invalid", "api_token": TOKEN}
 
     run = tap("--test", config=config, env={"HTTPS_PROXY": proxy}, time_flies=True)
@@ -109,7 +111,7 @@ def test_unusable_proxy_is_reported_without_a_second_attempt(tap: TapCommand, pr
     assert "proxy" in error
 
 
-def test_password_of_a_proxy_is_not_logged(tap: TapCommand) -> None:
+def test_proxy_password_is_not_logged(tap: TapCommand) -> None:
     with RawServer(b"HTTP/1.1 407 Proxy\r\nContent-Length: 0\r\n\r\n") as proxy:
         url = proxy.url.replace("://", "://user:canary@")
         config = {"api_url": "https://tuple.invalid", "api_token": TOKEN}

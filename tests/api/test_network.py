@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 GZIPPED = {"Content-Encoding": "gzip"}
 
 
-def gzip_of_zeros(unpacked_bytes: int) -> bytes:
-    return gzip.compress(bytes(unpacked_bytes), compresslevel=9)
+def gzip_of_zeros(size: int) -> bytes:
+    return gzip.compress(bytes(size), compresslevel=9)
 
 
-def gzipped(answer: Answer) -> Answer:
-    headers = answer.headers | GZIPPED
-    return replace(answer, body=gzip.compress(answer.body), headers=headers)
+def gzipped(response: Answer) -> Answer:
+    headers = response.headers | GZIPPED
+    return replace(response, body=gzip.compress(response.body), headers=headers)
 
 
-def test_compressed_body_is_unpacked(tap: TapCommand, serve: Callable[..., Sandbox]) -> None:
+def test_compressed_body_is_decompressed(tap: TapCommand, serve: Callable[..., Sandbox]) -> None:
     sandbox = serve(make_calls(30), every_answer=gzipped)
 
     run = tap(config=config_for(sandbox, page_size=10))
@@ -45,7 +45,7 @@ def test_compressed_body_is_unpacked(tap: TapCommand, serve: Callable[..., Sandb
     assert run.ids("calls") == list(range(1, 31))
 
 
-def test_body_that_unpacks_to_too_much_is_given_up(
+def test_body_over_64_mb_after_decompression_is_an_error(
     tap: TapCommand, serve: Callable[..., Sandbox]
 ) -> None:
     sandbox = serve(make_calls(3))
@@ -61,16 +61,16 @@ def test_body_that_unpacks_to_too_much_is_given_up(
 
 SLOW_BODIES = {
     "plain": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + bytes(100),
-    "until closed": b"HTTP/1.1 200 OK\r\n\r\n" + bytes(100),
-    "length of a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;" + b"a" * 100,
-    "name in a gzip header": (
+    "until the connection closes": b"HTTP/1.1 200 OK\r\n\r\n" + bytes(100),
+    "chunk length": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;" + b"a" * 100,
+    "file name in the gzip header": (
         b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08\x08" + b"a" * 100
     ),
 }
 
 
 @pytest.mark.parametrize("kind", SLOW_BODIES)
-def test_slow_body_is_given_up_after_the_deadline(kind: str) -> None:
+def test_slow_body_times_out_at_the_deadline(kind: str) -> None:
     with RawServer(SLOW_BODIES[kind], drip_seconds=0.05) as server:
         response = requests.get(server.url, stream=True, timeout=5)
         started_at = time.monotonic()
@@ -85,8 +85,8 @@ def test_deadline_works_outside_the_main_thread() -> None:
 
     def read() -> None:
         try:
-            test_slow_body_is_given_up_after_the_deadline("plain")
-        except Exception as error:  # noqa: BLE001 - it is what the test looks at
+            test_slow_body_times_out_at_the_deadline("plain")
+        except Exception as error:  # noqa: BLE001 - the test checks for it
             errors.append(error)
 
     thread = threading.Thread(target=read)

@@ -1,4 +1,4 @@
-"""The rules of paging, on plain lists of calls."""
+"""Pagination rules, tested on lists of calls without HTTP."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def response(count: int | str | None = None, *, link: bool = False) -> requests.
 
 
 def calls_ending_at(*seconds: float) -> list[Call]:
-    """Return calls that ended this many seconds after the first end, which are also their ids."""
+    """Return calls that ended this many seconds after FIRST_END, with milliseconds as ids."""
     return [call_ending_at(second, call_id=int(second * 1000)) for second in seconds]
 
 
@@ -54,7 +54,7 @@ def by_id(calls: list[Call]) -> dict[int, Call]:
 
 
 def next_request(pages: CallPages) -> str | None:
-    """Return the next request, with minutes and seconds only. None at the end."""
+    """Return the next query string, with times cut to minutes and seconds. None at the end."""
     if not pages.has_more(response()):
         return None
     query, _, _ = pages.get_next_url(response()).removeprefix("?").partition("#")
@@ -78,19 +78,19 @@ class TestQuery:
     def test_more_calls_per_page_reach_further(self) -> None:
         assert Query(FIRST_END, 9) > Query(FIRST_END, 5, page=4)
 
-    def test_first_page_does_not_reach_further_than_a_later_one(self) -> None:
+    def test_earlier_page_does_not_reach_further(self) -> None:
         assert not Query(FIRST_END, 5) > Query(FIRST_END, 5, page=4)
 
 
 class TestPass:
-    def test_one_page_has_all_calls(self) -> None:
+    def test_single_page_has_all_calls(self) -> None:
         one_pass = Pass()
         one_pass.add(1, by_id(tied_calls([1, 2])))
 
         assert one_pass.has_all_calls_on_page_1(page_length=2)
         assert not one_pass.has_repeats_before(None)
 
-    def test_second_page_has_calls_too(self) -> None:
+    def test_page_1_is_incomplete_if_page_2_has_calls(self) -> None:
         one_pass = Pass()
         one_pass.add(1, by_id(tied_calls([1, 2])))
         one_pass.add(2, by_id(tied_calls([3])))
@@ -117,8 +117,8 @@ class TestPass:
         assert not one_pass.has_repeats_before(None)
         assert not one_pass.has_all_calls_on_page_1(page_length=2)
 
-    def test_later_calls_of_another_round_do_not_hide_a_repeat(self) -> None:
-        """Four calls tie. The rounds show three of them, and a different later call each."""
+    def test_later_calls_in_another_round_do_not_hide_a_repeat(self) -> None:
+        """Four calls tie. Both rounds show three of them, plus a later call that differs."""
         one_pass = Pass()
         one_pass.add(1, by_id(tied_calls([1, 2])))
         one_pass.add(2, by_id([*tied_calls([2, 3]), *calls_ending_at(30)]))
@@ -127,7 +127,7 @@ class TestPass:
 
         assert one_pass.has_repeats_before(FIRST_END + timedelta(seconds=20))
 
-    def test_page_1_is_compared_with_earlier_rounds(self) -> None:
+    def test_page_1_is_incomplete_if_an_earlier_call_is_missing(self) -> None:
         one_pass = Pass()
         one_pass.add(1, by_id(tied_calls([1, 2])))
         one_pass.add(2, by_id(tied_calls([3])))
@@ -136,15 +136,15 @@ class TestPass:
 
         assert not one_pass.has_all_calls_on_page_1(page_length=2)
 
-    def test_call_that_moves_to_page_2_is_not_only_on_page_1(self) -> None:
-        """It ended later than another call, which may have been between the two pages."""
+    def test_page_1_is_incomplete_if_a_call_moves_to_page_2(self) -> None:
+        """Its new place is after another call, which may have slipped between the two pages."""
         one_pass = Pass()
         one_pass.add(1, by_id([call_ending_at(10, call_id=1)]))
         one_pass.add(2, by_id([call_ending_at(20, call_id=1)]))
 
         assert not one_pass.has_all_calls_on_page_1(page_length=2)
 
-    def test_page_that_others_follow_must_be_full(self) -> None:
+    def test_short_page_before_another_page_is_detected(self) -> None:
         one_pass = Pass()
         one_pass.add(1, by_id(tied_calls([1])))
         one_pass.add(2, by_id(tied_calls([3, 4])))
@@ -154,8 +154,8 @@ class TestPass:
         one_pass.add(2, by_id(tied_calls([3])))
         assert not one_pass.has_short_page(page_length=2)
 
-    def test_empty_page_2_does_not_confirm_a_full_page_1(self) -> None:
-        """A third call may have moved to page 1, in the place of a deleted one."""
+    def test_full_page_1_is_incomplete_despite_empty_page_2(self) -> None:
+        """A call may have been deleted from page 1, and a third one moved there from page 2."""
         one_pass = Pass()
         one_pass.add(1, by_id(tied_calls([1, 2])))
         one_pass.add(2, {})
@@ -163,8 +163,8 @@ class TestPass:
         assert not one_pass.has_all_calls_on_page_1(page_length=2)
         assert one_pass.has_all_calls_on_page_1(page_length=3)
 
-    def test_fruitless_rounds_are_counted_in_whole_rounds(self) -> None:
-        """Four calls make two pages of two, so two responses make a round."""
+    def test_fruitless_responses_are_counted_as_rounds(self) -> None:
+        """Four calls fill two pages of two, so two responses make one round."""
         one_pass = Pass()
         one_pass.add(1, by_id(tied_calls([1, 2])))
         one_pass.add(2, by_id(tied_calls([3, 4])))
@@ -177,8 +177,8 @@ class TestPass:
         one_pass.add(1, by_id(tied_calls([1, 5])))
         assert one_pass.fruitless_rounds(page_length=2) == 0
 
-    def test_calls_compare_with_all_their_fields(self) -> None:
-        """Passes agree only if nothing about their calls has changed."""
+    def test_calls_are_equal_only_if_all_fields_are(self) -> None:
+        """Two passes agree only if their calls are exactly the same."""
         body = (
             b'[{"id": 1, "ended_at": "2026-03-02T09:00:00Z", "call_participations": [{"id": 2}]}]'
         )
@@ -198,7 +198,7 @@ class TestByInstant:
         assert pages.missing == 6
         assert page.read_until == FIRST_END + timedelta(seconds=20)
 
-    def test_repeated_calls_are_left_out_and_do_not_shrink_the_page(self) -> None:
+    def test_larger_page_makes_up_for_repeated_calls(self) -> None:
         pages = CallPages(FIRST_END, 3)
         pages.take(response(9), calls_ending_at(0, 19.5, 20))
         assert next_request(pages) == "since=00:19&per_page=5"
@@ -208,7 +208,7 @@ class TestByInstant:
         assert page.calls == calls_ending_at(30, 40, 50)
         assert next_request(pages) == "since=00:49&per_page=4"
 
-    def test_per_page_never_exceeds_the_maximum_of_the_api(self) -> None:
+    def test_per_page_never_exceeds_the_api_maximum(self) -> None:
         pages = CallPages(FIRST_END, 1000)
 
         pages.take(response(5000), calls_ending_at(*range(1000)))
@@ -233,7 +233,7 @@ class TestByInstant:
         assert next_request(pages) is None
 
     def test_repeated_requests_have_different_tokens(self) -> None:
-        """The SDK takes two equal tokens in a row for a loop."""
+        """The SDK reports an endless loop if two tokens in a row are equal."""
         pages = CallPages(FIRST_END, 2)
         tokens = []
         while not pages.finished:
@@ -260,14 +260,14 @@ class TestEnd:
             pytest.param("many", False, calls_ending_at(10, 20), False, id="count not a number"),
         ],
     )
-    def test_end_is_decided_by_link_count_and_page(
+    def test_end_depends_on_link_count_and_new_calls(
         self,
         count: int | str | None,
         link: bool,  # noqa: FBT001 - a parameter of the test
         calls: list[Call],
         is_end: bool,  # noqa: FBT001 - a parameter of the test
     ) -> None:
-        """The calls at 0 and 10 seconds have been read. The one at 10 seconds is repeated."""
+        """The calls at 0 and 10 seconds have been read already. The one at 10 is repeated."""
         pages = CallPages(FIRST_END, 2)
         pages.take(response(3, link=True), calls_ending_at(0, 10))
 
@@ -275,7 +275,7 @@ class TestEnd:
 
         assert (next_request(pages) is None) is is_end
 
-    def test_unreachable_count_is_ignored_after_a_few_requests(self) -> None:
+    def test_count_that_is_too_high_is_ignored_eventually(self) -> None:
         pages = CallPages(FIRST_END, 2)
         pages.take(response(3), calls_ending_at(0, 10))
 
@@ -284,12 +284,12 @@ class TestEnd:
             page = pages.take(response(2), calls_ending_at(10) if next_page(pages) == 1 else [])
             responses += 1
 
-        # The first response repeats the last call. It's fruitless from then on.
+        # The first response repeats the last call. All later ones are fruitless.
         assert responses == 1 + MAX_ROUNDS_FOR_COUNT
         assert (pages.read, pages.missing) == (2, 1)
         assert page.read_until == calls_ending_at(10)[0].ended_at
 
-    def test_link_that_never_brings_anything_is_an_error(self) -> None:
+    def test_link_that_never_leads_to_new_calls_is_an_error(self) -> None:
         pages = CallPages(FIRST_END, 4)
         pages.take(response(link=True), calls_ending_at(0, 10))
 
@@ -314,7 +314,7 @@ class TestEnd:
 
 
 class TestCrowdedSecond:
-    """More calls end within a second than the server sends per page: here, two."""
+    """More calls end within a second than fit on the server's pages of two."""
 
     def test_pages_are_read_until_two_passes_agree(self) -> None:
         pages = CallPages(FIRST_END, 10)
@@ -332,8 +332,8 @@ class TestCrowdedSecond:
         assert bookmarks == [*[tied[0].ended_at] * 5, calls_ending_at(30)[0].ended_at]
         assert pages.read == 6
 
-    def test_call_that_slips_past_by_a_deletion_is_found(self) -> None:
-        """Call 1 is deleted after page 1, so call 3 moves there before page 2 is read."""
+    def test_call_skipped_because_of_a_deletion_is_found(self) -> None:
+        """Call 1 is deleted after page 1 was read, so call 3 moves from page 2 to page 1."""
         pages = CallPages(FIRST_END, 10)
         pages.take(response(7, link=True), tied_calls([1, 2]))
         pages.take(response(6, link=True), tied_calls([4, 5]))
@@ -347,7 +347,7 @@ class TestCrowdedSecond:
 
         assert [call.id for call in new_calls] == [3]
 
-    def test_pages_are_read_again_if_they_repeat_a_call(self) -> None:
+    def test_pages_are_read_again_after_a_repeated_call(self) -> None:
         """The server orders tied calls differently in each response, and sends neither header."""
         pages = CallPages(FIRST_END, 5)
         pages.take(response(), tied_calls([104, 96, 100, 97, 101]))
@@ -364,8 +364,8 @@ class TestCrowdedSecond:
         assert pages.read == 8
         assert next_page(pages) == 1, "a second pass confirms the first"
 
-    def test_passes_that_never_agree_do_not_stop_the_run(self) -> None:
-        """A call changes before each pass, but none is new."""
+    def test_run_ends_even_if_passes_never_agree(self) -> None:
+        """An existing call changes before each pass."""
         pages = CallPages(FIRST_END, 10)
         passes = 0
         while page := next_page(pages):
@@ -377,11 +377,11 @@ class TestCrowdedSecond:
             calls = [changed, *others]
             pages.take(response(3, link=page < 2), calls[2 * page - 2 : 2 * page])
 
-        # The first pass brings new calls. So many more are compared, and the next one is accepted.
+        # The first pass brings new calls. After the fruitless ones, the next pass is accepted.
         assert passes == 1 + MAX_FRUITLESS_PASSES + 1
 
-    def test_pages_that_always_repeat_a_call_do_not_stop_the_run(self) -> None:
-        """The last call of each page is the first one of the next page, too."""
+    def test_run_ends_even_if_pages_always_repeat_a_call(self) -> None:
+        """The last call of each page is also the first call of the next page."""
         pages = CallPages(FIRST_END, 10)
         server = {1: [1, 2, 3], 2: [3, 4, 5], 3: [5]}
         requests_made = 0

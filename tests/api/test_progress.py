@@ -1,4 +1,4 @@
-"""Progress lines, and the total size of the log."""
+"""Progress messages and the size of the log."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from tests.conftest import TapCommand
 
 
-def lines_of_a_run(
+def progress_messages(
     caplog: pytest.LogCaptureFixture, *, calls: int, seconds_per_request: float, **settings: Any
 ) -> list[str]:
-    """Return what is said of the progress, each page with one call and taking so long."""
+    """Return the progress messages of a run with one call per page."""
     clock = StandingClock()
 
     def take_time(_: int) -> None:
@@ -39,7 +39,7 @@ def lines_of_a_run(
 
 
 def test_progress_is_logged_every_ten_seconds(caplog: pytest.LogCaptureFixture) -> None:
-    lines = lines_of_a_run(caplog, calls=30, seconds_per_request=4)
+    lines = progress_messages(caplog, calls=30, seconds_per_request=4)
 
     assert lines[0] == "Read 3 of 30 calls (10 %), page 3. About 0:01:48 left."
     assert lines[1] == "Read 6 of 30 calls (20 %), page 6. About 0:01:36 left."
@@ -47,12 +47,12 @@ def test_progress_is_logged_every_ten_seconds(caplog: pytest.LogCaptureFixture) 
 
 
 def test_short_run_logs_no_progress(caplog: pytest.LogCaptureFixture) -> None:
-    assert lines_of_a_run(caplog, calls=30, seconds_per_request=0.3) == []
+    assert progress_messages(caplog, calls=30, seconds_per_request=0.3) == []
 
 
 def test_time_left_includes_rate_limit_waits(caplog: pytest.LogCaptureFixture) -> None:
-    """Forty more requests at ten a minute take four minutes, however fast the first ones were."""
-    lines = lines_of_a_run(caplog, calls=50, seconds_per_request=1, requests_per_minute=10)
+    """At ten requests a minute, the last 40 take four minutes, even if the first ten were fast."""
+    lines = progress_messages(caplog, calls=50, seconds_per_request=1, requests_per_minute=10)
 
     found = re.fullmatch(r"Read 10 of 50 calls \(20 %\), page 10\. About (\S+) left\.", lines[0])
     assert found

@@ -1,6 +1,7 @@
-"""`CallPages` against thousands of random servers, without HTTP: no call is ever lost.
+"""`CallPages` never loses a call, tested against thousands of random servers without HTTP.
 
-`tests/test_histories.py` plays whole runs over HTTP. This one tries more servers in less time.
+`tests/test_histories.py` simulates whole runs over HTTP. This module tries more servers in less
+time.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ SECONDS = 40
 MAX_REQUESTS = 1_000
 SINCE = FIRST_END - timedelta(seconds=5)
 
-RIGHT_HEADERS = ["right", "right", "neither", "no count", "no link"]
+CORRECT_HEADERS = ["correct", "correct", "neither", "no count", "no link"]
 WRONG_HEADERS = ["count too high", "count too low", "random count", "always a link"]
 
 
 @dataclass
 class Server:
-    """Answers queries for calls that end within a few seconds of each other, or together."""
+    """A server whose calls end within a few seconds of each other, or at the same time."""
 
     random: Random
     calls: dict[int, Call]
@@ -40,7 +41,7 @@ class Server:
     responses: int = 0
 
     def respond(self, query: dict[str, str]) -> tuple[requests.Response, list[Call]]:
-        """Return a response with its headers only, and the calls of its page."""
+        """Return a response that only has headers, and the calls on its page."""
         self.responses += 1
         per_page = min(int(query["per_page"]), self.max_per_page)
         page = int(query.get("page", "1"))
@@ -109,7 +110,7 @@ def random_server(random: Random) -> Server:
     return Server(
         random,
         calls={number: call_ending_at(end, number) for number, end in enumerate(ends, start=1)},
-        headers=random.choice(RIGHT_HEADERS + WRONG_HEADERS),
+        headers=random.choice(CORRECT_HEADERS + WRONG_HEADERS),
         max_per_page=random.choice([1, 2, 3, 4, 5, 6, 1000]),
         reorders_ties=random.random() < 0.5,
     )
@@ -121,7 +122,7 @@ def random_server(random: Random) -> Server:
     ids=["few servers", "more servers"],
 )
 @pytest.mark.parametrize("changes", [False, True], ids=["stable calls", "changing calls"])
-def test_no_call_is_lost(changes: bool, seeds: range) -> None:  # noqa: FBT001 - a parameter
+def test_random_servers_lose_no_call(changes: bool, seeds: range) -> None:  # noqa: FBT001 - a parameter
     for seed in seeds:
         random = Random(seed)  # noqa: S311 - not for secrets
         server = random_server(random)
@@ -132,7 +133,7 @@ def test_no_call_is_lost(changes: bool, seeds: range) -> None:  # noqa: FBT001 -
         read: set[int] = set()
 
         def lost(until: datetime | None = None) -> set[int]:
-            """Return unread calls that were there all the time."""
+            """Return unread calls that existed the whole time."""
             return {
                 call.id
                 for call in server.calls.values()  # noqa: B023 - called in this iteration
@@ -154,7 +155,7 @@ def test_no_call_is_lost(changes: bool, seeds: range) -> None:  # noqa: FBT001 -
                 assert not lost(until=page.read_until), f"the bookmark passed a call, seed {seed}"
             pages.advance(response)
             if pages.finished:
-                if server.headers in RIGHT_HEADERS or not changes:
+                if server.headers in CORRECT_HEADERS or not changes:
                     assert not lost(), f"the run left out a call, seed {seed}"
                 break
             assert server.responses < MAX_REQUESTS, seed

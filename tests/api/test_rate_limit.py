@@ -1,4 +1,4 @@
-"""The rate limiter, against a server that counts strictly; time flies, but once it is real."""
+"""The rate limiter, tested with a simulated clock against a server that enforces the limit."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def sync(
     pages: int,
     *,
     latency: Callable[[], float] = lambda: 0.0,
-    spoil: list[Fault | None] | None = None,
+    injected: list[Fault | None] | None = None,
     **settings: Any,
 ) -> tuple[StandingClock, Sandbox]:
-    """Read so many pages from a sandbox with Tuple's own limit, while time flies."""
+    """Read pages from a sandbox with Tuple's rate limit, using a simulated clock."""
     clock = StandingClock()
 
     def travel(_: int) -> None:
         clock.now += latency()
 
-    def travel_back(answer: Any) -> Any:
+    def travel_back(response: Any) -> Any:
         clock.now += latency()
-        return answer
+        return response
 
     source = CallLog(make_calls(pages))
     with standing_in(Pipe(None), clock), Sandbox(source, on_request=travel) as sandbox:
-        sandbox.faults.extend(spoil or [travel_back] * pages)
+        sandbox.faults.extend(injected or [travel_back] * pages)
         TapTuple(config=config_for(sandbox, page_size=1, **settings)).sync_all()
     return clock, sandbox
 
@@ -70,7 +70,7 @@ def test_limit_spreads_70_requests_over_a_minute(caplog: pytest.LogCaptureFixtur
 
 @pytest.mark.parametrize("seed", range(5))
 def test_jittery_network_never_causes_a_429(seed: int) -> None:
-    """The server counts a request when it arrives, which may be long after it was sent."""
+    """The server counts a request on arrival, which may be long after the tap sent it."""
     jitter = random.Random(seed)  # noqa: S311 - not for secrets
 
     _, sandbox = sync(200, latency=lambda: jitter.expovariate(2))
@@ -79,7 +79,7 @@ def test_jittery_network_never_causes_a_429(seed: int) -> None:
     assert len(sandbox.requests) == 200
 
 
-def test_smaller_limit_is_respected() -> None:
+def test_lower_requests_per_minute_is_respected() -> None:
     clock, sandbox = sync(25, requests_per_minute=10)
 
     at = [request.at for request in sandbox.requests]
@@ -88,9 +88,9 @@ def test_smaller_limit_is_respected() -> None:
 
 
 def test_retries_count_as_requests() -> None:
-    spoil: list[Fault | None] = [None, *[faults.status(500)] * 3]
+    injected: list[Fault | None] = [None, *[faults.status(500)] * 3]
 
-    clock, sandbox = sync(8, spoil=spoil, requests_per_minute=10)
+    clock, sandbox = sync(8, injected=injected, requests_per_minute=10)
 
     assert len(sandbox.requests) == 11
     assert any(wait > 40 for wait in clock.waits)

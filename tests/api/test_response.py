@@ -1,4 +1,4 @@
-"""Odd data of the API: nulls, new fields, and values that cannot be."""
+"""Unusual API data: nulls, new fields and invalid values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Serve = Callable[..., Sandbox]
 
 
-def test_null_and_missing_values_become_rows(tap: TapCommand, serve: Serve) -> None:
+def test_null_and_missing_values_are_accepted(tap: TapCommand, serve: Serve) -> None:
     calls = make_calls(4)
     calls[0]["call_participations"][0]["user"] = None
     calls[0]["call_participations"][1]["user"] = {"email": None}
@@ -65,7 +65,7 @@ def test_new_field_logs_one_warning_per_run(tap: TapCommand, serve: Serve) -> No
 @pytest.mark.parametrize(
     "value",
     [b"1e999", b"1" * 5000, b'"\xff"', b"[" * 500 + b"]" * 500],
-    ids=["too large", "too long", "no UTF-8", "too deep"],
+    ids=["too large", "too long", "not UTF-8", "too deep"],
 )
 def test_new_field_may_have_any_value(tap: TapCommand, serve: Serve, value: bytes) -> None:
     calls = make_calls(3)
@@ -114,7 +114,7 @@ def test_new_field_may_have_any_value(tap: TapCommand, serve: Serve, value: byte
         ),
     ],
 )
-def test_mistyped_value_is_reported_before_its_page_is_written(
+def test_invalid_value_is_reported_before_its_page_is_written(
     tap: TapCommand, serve: Serve, field: str, value: Any, message: str
 ) -> None:
     sandbox = serve(make_calls(30))
