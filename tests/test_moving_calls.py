@@ -56,13 +56,13 @@ def both(*changes: Change) -> Change:
 
 
 def at(log: CallLog, changes: dict[int, Change]) -> Callable[[int], None]:
-    """Change the source right before requests of given numbers are answered."""
+    """Return a callback that changes the source right before it responds to certain requests."""
 
-    def happen(number: int) -> None:
+    def change_before(number: int) -> None:
         if change := changes.get(number):
             change(log)
 
-    return happen
+    return change_before
 
 
 def assert_all_read(run: Run, log: CallLog) -> None:
@@ -73,27 +73,24 @@ def assert_all_read(run: Run, log: CallLog) -> None:
     assert seats <= set(run.ids("call_participations"))
 
 
-LOST_BY_PAGE_NUMBERS: dict[str, tuple[dict[int, Change], Fault | None]] = {
-    "as many finalized later as deleted": (
+LOST_WITH_PAGE_NUMBERS: dict[str, tuple[dict[int, Change], Fault | None]] = {
+    "two deleted, two finalized late": (
         {2: both(delete(3, 4), add(late(901, 31.5), late(902, 32.5)))},
         None,
     ),
-    "one call whose end moves ahead": ({2: both(delete(10), add(late(10, 35.5)))}, None),
-    "a deletion without X-Total-Count": (
+    "a call with a later end": ({2: both(delete(10), add(late(10, 35.5)))}, None),
+    "deletions without X-Total-Count": (
         {2: delete(*range(1, 6))},
         faults.without_headers("X-Total-Count"),
     ),
-    "a deletion under a count that lags": ({2: delete(3), 3: delete(12)}, faults.lagging_count(2)),
-    "a deletion under a count from a cache": (
-        {2: delete(3), 3: delete(12)},
-        faults.lagging_count(10**6),
-    ),
+    "deletions with a lagging count": ({2: delete(3), 3: delete(12)}, faults.lagging_count(2)),
+    "deletions with a cached count": ({2: delete(3), 3: delete(12)}, faults.lagging_count(10**6)),
 }
 
 
-@pytest.mark.parametrize("loss", LOST_BY_PAGE_NUMBERS)
+@pytest.mark.parametrize("loss", LOST_WITH_PAGE_NUMBERS)
 def test_calls_that_shift_between_pages_are_read(tap: TapCommand, serve: Serve, loss: str) -> None:
-    changes, every_answer = LOST_BY_PAGE_NUMBERS[loss]
+    changes, every_answer = LOST_WITH_PAGE_NUMBERS[loss]
     log = CallLog(make_calls(40))
     options = {} if every_answer is None else {"every_answer": every_answer}
     sandbox = serve(log, on_request=at(log, changes), **options)
@@ -104,7 +101,7 @@ def test_calls_that_shift_between_pages_are_read(tap: TapCommand, serve: Serve, 
 
 
 @pytest.mark.parametrize("request_number", [2, 3, 4])
-def test_deletion_during_the_last_request_loses_no_call(
+def test_deletion_before_a_failed_request_loses_no_call(
     tap: TapCommand, serve: Serve, request_number: int
 ) -> None:
     log = CallLog(make_calls(40))
@@ -119,7 +116,7 @@ def test_deletion_during_the_last_request_loses_no_call(
     assert set(ended.ids("calls")) | set(rest.ids("calls")) == set(range(1, 41))
 
 
-def test_count_that_stays_too_high_does_not_fail_the_run(tap: TapCommand, serve: Serve) -> None:
+def test_count_that_is_always_too_high_logs_a_warning(tap: TapCommand, serve: Serve) -> None:
     log = CallLog(make_calls(40))
     sandbox = serve(log, every_answer=faults.miscounted(lambda count: count + 1))
 
@@ -135,7 +132,7 @@ def test_count_that_stays_too_high_does_not_fail_the_run(tap: TapCommand, serve:
     assert len(sandbox.requests) - first_requests <= 12
 
 
-def test_deletions_and_additions_repeat_no_call(tap: TapCommand, serve: Serve) -> None:
+def test_calls_are_read_once_despite_deletions_and_additions(tap: TapCommand, serve: Serve) -> None:
     log = CallLog(make_calls(300))
     changes = {
         number: both(delete(number, number + 1), add(late(900 + number, 280.5 + number / 60)))
@@ -149,7 +146,7 @@ def test_deletions_and_additions_repeat_no_call(tap: TapCommand, serve: Serve) -
     assert len(run.ids("calls")) == len(set(run.ids("calls")))
 
 
-def test_changed_call_is_written_in_its_last_version(tap: TapCommand, serve: Serve) -> None:
+def test_last_row_of_a_changed_call_is_up_to_date(tap: TapCommand, serve: Serve) -> None:
     log = CallLog(make_calls(30))
     moved, edited = late(5, 25.5), late(10, 10) | {"duration_seconds": 7}
     sandbox = serve(log, on_request=at(log, {2: both(delete(5, 10), add(moved, edited))}))
@@ -172,33 +169,33 @@ def test_undisturbed_run_reads_every_call_once(
     sandbox = serve(make_calls(calls))
 
     first = tap(config=config_for(sandbox, page_size=page_size))
-    made = len(sandbox.requests)
-    idle = tap(config=config_for(sandbox, lookback_window=0), state=first.state)
+    first_requests = len(sandbox.requests)
+    second = tap(config=config_for(sandbox, lookback_window=0), state=first.state)
 
     assert first.ids("calls") == list(range(1, calls + 1))
-    assert made == requests
-    assert len(sandbox.requests) == made + 1
-    assert idle.ids("calls") == first.ids("calls")[-1:]
+    assert first_requests == requests
+    assert len(sandbox.requests) == first_requests + 1
+    assert second.ids("calls") == first.ids("calls")[-1:]
 
 
 SERVERS: dict[str, dict[str, Any]] = {
-    "cuts pages": {"max_per_page": 4},
+    "smaller pages": {"max_per_page": 4},
     "no Link": {"every_answer": faults.without_headers("Link")},
     "no X-Total-Count": {"every_answer": faults.without_headers("X-Total-Count")},
-    "neither": {"every_answer": faults.without_headers("Link", "X-Total-Count")},
-    "neither, and cuts pages": {
+    "neither header": {"every_answer": faults.without_headers("Link", "X-Total-Count")},
+    "neither header, smaller pages": {
         "every_answer": faults.without_headers("Link", "X-Total-Count"),
         "max_per_page": 4,
     },
-    "a count of words": {"every_answer": faults.with_headers(X_Total_Count="many")},
-    "a count of 0": {"every_answer": faults.with_headers(X_Total_Count="0", Link="")},
-    "a count of 1": {"every_answer": faults.with_headers(X_Total_Count="1", Link="")},
-    "a count too low": {"every_answer": faults.miscounted(lambda count: count - 3)},
-    "a random count": {"every_answer": faults.miscounted(RANDOM.randrange)},
-    "a lagging count": {"every_answer": faults.lagging_count(2)},
-    "times that are cut": {"every_answer": faults.in_milliseconds(is_rounded=False)},
-    "times that are rounded": {"every_answer": faults.in_milliseconds(is_rounded=True)},
-    "links elsewhere": {
+    "count that isn't a number": {"every_answer": faults.with_headers(X_Total_Count="many")},
+    "count of 0": {"every_answer": faults.with_headers(X_Total_Count="0", Link="")},
+    "count of 1": {"every_answer": faults.with_headers(X_Total_Count="1", Link="")},
+    "count that is too low": {"every_answer": faults.miscounted(lambda count: count - 3)},
+    "random count": {"every_answer": faults.miscounted(RANDOM.randrange)},
+    "lagging count": {"every_answer": faults.lagging_count(2)},
+    "truncated times": {"every_answer": faults.in_milliseconds(is_rounded=False)},
+    "rounded times": {"every_answer": faults.in_milliseconds(is_rounded=True)},
+    "endless links": {
         "every_answer": faults.with_headers(
             Link='<https://elsewhere.example/?page=9&since=2099-01-01>; rel="next"'
         )
@@ -207,8 +204,8 @@ SERVERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_odd_servers_lose_no_row(tap: TapCommand, serve: Serve, server: str) -> None:
-    """Calls end a minute apart, and nine at one instant; some are apart by less than a decimal."""
+def test_misleading_server_loses_no_call(tap: TapCommand, serve: Serve, server: str) -> None:
+    """Most calls end a minute apart. Nine end together, and nine less than a millisecond apart."""
     ends = [minute(20)] * 9 + [
         (FIRST_END + timedelta(minutes=30, microseconds=400 * place)).isoformat()
         for place in range(9)
@@ -222,7 +219,7 @@ def test_odd_servers_lose_no_row(tap: TapCommand, serve: Serve, server: str) -> 
     read = set(run.ids("calls"))
     assert read == {call["id"] for call in log.calls(FIRST_END)}
     assert len(sandbox.requests) < 150
-    assert (run.returncode == 0) is (server != "links elsewhere")
+    assert (run.returncode == 0) is (server != "endless links")
     if run.returncode:
         (error,) = run.errors
         assert error == (
@@ -231,7 +228,7 @@ def test_odd_servers_lose_no_row(tap: TapCommand, serve: Serve, server: str) -> 
         )
 
 
-def test_ties_larger_than_a_page_are_read(tap: TapCommand, serve: Serve) -> None:
+def test_tied_calls_on_several_pages_are_read(tap: TapCommand, serve: Serve) -> None:
     tied = [make_call(number, ended_at=minute(20)) for number in range(20, 60)]
     log = CallLog([*make_calls(19), *tied, *(make_call(number) for number in range(60, 80))])
     changes = {4: delete(20, 21), 5: both(delete(22), add(late(901, 20))), 7: delete(30, 1)}
@@ -243,27 +240,27 @@ def test_ties_larger_than_a_page_are_read(tap: TapCommand, serve: Serve) -> None
     assert len(sandbox.requests) < 40
 
 
-def test_kill_within_a_tie_loses_no_call(tap: TapCommand, serve: Serve) -> None:
-    """The bookmark waits for the second reading, which finds what the first one missed."""
+def test_failure_among_tied_calls_loses_no_call(tap: TapCommand, serve: Serve) -> None:
+    """The bookmark only advances after the second pass, which finds calls the first one missed."""
     tied = [make_call(number, ended_at=minute(20)) for number in range(20, 35)]
     log = CallLog([*make_calls(19), *tied, *(make_call(number) for number in range(60, 80))])
-    # Page 1 of the tied calls is read. Two of them are deleted, and two with later ends finalized.
+    # After page 1 of the tied calls, two of them are deleted and two later calls are finalized.
     change = both(delete(20, 21), add(late(901, 70.5), late(902, 71.5)))
     for failing in range(4, 14):
         moving = CallLog(log.calls(FIRST_END))
         sandbox = serve(moving, on_request=at(moving, {4: change}), max_per_page=10)
         sandbox.faults.extend([None] * (failing - 1) + [faults.status(403)])
 
-        killed = tap(config=config_for(sandbox, lookback_window=0))
+        failed = tap(config=config_for(sandbox, lookback_window=0))
         sandbox.faults.clear()
-        rest = tap(config=config_for(sandbox, lookback_window=0), state=killed.state)
+        rest = tap(config=config_for(sandbox, lookback_window=0), state=failed.state)
 
         assert rest.returncode == 0
-        read = set(killed.ids("calls")) | set(rest.ids("calls"))
+        read = set(failed.ids("calls")) | set(rest.ids("calls"))
         assert {call["id"] for call in moving.calls(FIRST_END)} <= read, failing
 
 
-BAD_ANSWERS: dict[str, tuple[Fault, str]] = {
+IMPLAUSIBLE_RESPONSES: dict[str, tuple[Fault, str]] = {
     "unsorted": (
         faults.edited(lambda calls: calls[::-1]),
         "Tuple sent calls that aren't sorted by ended_at",
@@ -284,9 +281,9 @@ BAD_ANSWERS: dict[str, tuple[Fault, str]] = {
 }
 
 
-@pytest.mark.parametrize("bad", BAD_ANSWERS)
+@pytest.mark.parametrize("bad", IMPLAUSIBLE_RESPONSES)
 def test_implausible_response_is_retried(tap: TapCommand, serve: Serve, bad: str) -> None:
-    fault, reason = BAD_ANSWERS[bad]
+    fault, reason = IMPLAUSIBLE_RESPONSES[bad]
     sandbox = serve(make_calls(30))
     sandbox.faults.extend([None, fault])
 
@@ -297,11 +294,11 @@ def test_implausible_response_is_retried(tap: TapCommand, serve: Serve, bad: str
     assert len(sandbox.requests) == 4
 
 
-@pytest.mark.parametrize("bad", BAD_ANSWERS)
-def test_permanently_implausible_responses_end_the_run(
+@pytest.mark.parametrize("bad", IMPLAUSIBLE_RESPONSES)
+def test_persistently_implausible_response_ends_the_run(
     tap: TapCommand, serve: Serve, bad: str
 ) -> None:
-    fault, reason = BAD_ANSWERS[bad]
+    fault, reason = IMPLAUSIBLE_RESPONSES[bad]
     sandbox = serve(make_calls(30))
     sandbox.faults.extend([None, *[fault] * 40])
 
@@ -332,8 +329,8 @@ def test_rest_of_a_short_page_is_read(
     assert sorted(run.ids("calls")) == list(range(1, 31))
 
 
-def test_pages_smaller_than_the_overlap_are_reported(tap: TapCommand, serve: Serve) -> None:
-    """Neither header shows that pages were truncated."""
+def test_pages_smaller_than_the_overlap_lose_no_call(tap: TapCommand, serve: Serve) -> None:
+    """The server sends no header that would show that there are more calls."""
     quarters = [make_call(number, ended_at=minute(number / 240)) for number in range(1, 41)]
 
     def shrink(number: int) -> None:

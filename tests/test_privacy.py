@@ -37,16 +37,16 @@ def calls_with_canary(count: int = 30) -> list[Call]:
 
 
 def mirror(token: str) -> Fault:
-    """Answer with all that is private in the body and in the headers."""
+    """Respond with the email and the token in the body and the headers."""
     body = f'{{"error": "{EMAIL} Bearer {token}", "calls": ["{EMAIL}"]}}'.encode()
     return faults.status(422, body, {"X-Echo": f"{EMAIL} {token}"})
 
 
-def with_wrong_call(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def with_invalid_call(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [*calls, {"id": EMAIL, "ended_at": EMAIL}]
 
 
-def with_wrong_participation(field: str) -> Fault:
+def with_invalid_participation(field: str) -> Fault:
     def edit(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
         calls[0]["call_participations"][0][field] = EMAIL
         return calls
@@ -55,47 +55,50 @@ def with_wrong_participation(field: str) -> Fault:
 
 
 html = f"<html>{EMAIL}</html>".encode()
-PATHS: dict[str, list[Fault | None]] = {
+SCENARIOS: dict[str, list[Fault | None]] = {
     "no fault": [],
-    "echo of a rejection": [None, mirror("sk-tuple-sandbox")],
+    "rejection that echoes private data": [None, mirror("sk-tuple-sandbox")],
     "unauthorized": [faults.status(401, html)],
     "forbidden": [None, faults.status(403, html)],
     "not found": [faults.status(404, html)],
     "redirect": [faults.status(302, html, {"Location": f"https://elsewhere.example/{EMAIL}"})],
     "server error": [None, *[faults.status(500, html)] * 20],
-    "html under 200": [None, *[faults.body(html)] * 20],
-    "object under 200": [None, *[faults.body(json.dumps({"email": EMAIL}).encode())] * 20],
+    "HTML with status 200": [None, *[faults.body(html)] * 20],
+    "JSON object with status 200": [
+        None,
+        *[faults.body(json.dumps({"email": EMAIL}).encode())] * 20,
+    ],
     "truncated": [None, *[faults.truncated] * 20],
     "reset": [None, *[faults.reset] * 20],
     "rate limit": [None, *[faults.status(429, html)] * 40],
-    "wrong type": [None, faults.edited(with_wrong_call)],
-    "wrong user": [None, with_wrong_participation("user")],
-    "wrong time": [None, with_wrong_participation("left_at")],
-    "pages that never fit": [None, *[faults.edited(lambda calls: calls[::-1])] * 20],
+    "call of the wrong type": [None, faults.edited(with_invalid_call)],
+    "invalid user": [None, with_invalid_participation("user")],
+    "invalid time": [None, with_invalid_participation("left_at")],
+    "pages in reverse order": [None, *[faults.edited(lambda calls: calls[::-1])] * 20],
 }
 
 
 def assert_private(run: Run, token: str) -> None:
-    """Look for the token everywhere, and for the email everywhere but in records."""
+    """Check that the token appears nowhere, and the email only in records."""
     assert token not in run.stdout + run.stderr
     assert EMAIL not in run.stderr
     for line in run.stdout.splitlines():
         assert EMAIL not in line or json.loads(line)["type"] == "RECORD"
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_debug_log_contains_no_private_data(tap: TapCommand, serve: Serve, path: str) -> None:
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_debug_log_contains_no_private_data(tap: TapCommand, serve: Serve, scenario: str) -> None:
     sandbox = serve(calls_with_canary())
-    sandbox.faults.extend(PATHS[path])
+    sandbox.faults.extend(SCENARIOS[scenario])
 
     run = tap(config=config_for(sandbox, page_size=10), env=DEBUG, time_flies=True)
 
     assert "DEBUG" in run.stderr
-    assert (run.returncode == 0) is (path == "no fault")
+    assert (run.returncode == 0) is (scenario == "no fault")
     assert_private(run, sandbox.token)
 
 
-def test_failing_stream_map_quotes_no_private_data(tap: TapCommand, serve: Serve) -> None:
+def test_failing_stream_map_logs_no_private_data(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(calls_with_canary())
     for expression in ("int(user_email)", "user_email + 1", "1 / 0", "nonsense(user_email)", "x ="):
         maps = {"call_participations": {"broken": expression}}
@@ -106,7 +109,7 @@ def test_failing_stream_map_quotes_no_private_data(tap: TapCommand, serve: Serve
         assert_private(run, sandbox.token)
 
 
-def test_invalid_settings_quote_no_private_data(tap: TapCommand) -> None:
+def test_invalid_token_is_not_printed(tap: TapCommand) -> None:
     for token in ("sk-tuple-canary\nsk-tuple-canary", "'sk-tuple-canary'\t", "sk-tuple-canary\x00"):
         run = tap(config={"api_token": token}, env=DEBUG)
 
@@ -135,8 +138,8 @@ def test_netrc_does_not_replace_the_token(tap: TapCommand, serve: Serve, tmp_pat
     assert sandbox.requests[0].headers["Authorization"] == f"Bearer {sandbox.token}"
 
 
-def test_token_is_in_no_repr() -> None:
-    token = "sk-tuple-canary"  # noqa: S105 - nobody's
+def test_reprs_do_not_contain_the_token() -> None:
+    token = "sk-tuple-canary"  # noqa: S105 - not a real token
     tap = TapTuple(config={"api_token": token})
 
     for each in (tap, *tap.streams.values(), tap.catalog, tap.mapper):
@@ -146,7 +149,7 @@ def test_token_is_in_no_repr() -> None:
 
 @pytest.fixture
 def https_server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A server with a certificate that only its own authority vouches for."""
+    """The URL of a server with a certificate of its own authority, and that authority's bundle."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -178,7 +181,7 @@ def ssl_context_of(authority: trustme.CA) -> Any:
     return context
 
 
-def test_certificates_are_verified_with_the_configured_authority(
+def test_certificate_must_come_from_a_trusted_authority(
     tap: TapCommand, https_server: tuple[str, Path]
 ) -> None:
     url, bundle = https_server
@@ -193,8 +196,10 @@ def test_certificates_are_verified_with_the_configured_authority(
     assert trusted.returncode == 0
 
 
-def test_batch_is_not_a_capability(tap: TapCommand, serve: Serve, tmp_path: Path) -> None:
-    """They would carry emails round a stream map that hashes them."""
+def test_batch_config_is_ignored_with_a_warning(
+    tap: TapCommand, serve: Serve, tmp_path: Path
+) -> None:
+    """In batch files, emails would bypass the stream map that hides them."""
     batches = tmp_path / "batches"
     batches.mkdir()
     batch_config = {
@@ -211,7 +216,7 @@ def test_batch_is_not_a_capability(tap: TapCommand, serve: Serve, tmp_path: Path
     assert run.stderr.count("Ignoring unknown setting batch_config.") == 1
 
 
-def test_documented_stream_maps_work(tap: TapCommand, serve: Serve) -> None:
+def test_documented_stream_maps_hash_all_emails(tap: TapCommand, serve: Serve) -> None:
     calls = calls_with_canary()
     page = (ROOT / "docs/privacy.md").read_text(encoding="utf-8")
     shown = page.split("<!-- stream maps -->\n```json\n")[1].split("```")[0]

@@ -1,4 +1,4 @@
-"""Settings that cannot be used: one line that names the setting, and nothing is sent or written."""
+"""Invalid settings are reported by name, before the tap sends or writes anything."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from tap_tuple.sandbox import Sandbox
     from tests.conftest import TapCommand
 
-TOKEN = "sk-tuple-0123456789"  # noqa: S105 - nobody's
+TOKEN = "sk-tuple-0123456789"  # noqa: S105 - not a real token
 COLUMNS = {stream.name: stream.schema["properties"] for stream in (Calls, CallParticipations)}
 DATE_HELP = "It must be a date like 2026-01-31, or a time like 2026-01-31T09:00:00Z."
-WRONG = [
+INVALID = [
     ({"api_token": None}, "api_token is missing. Set it to a token of your team"),
     ({"api_token": ""}, "api_token is missing. "),
     ({"api_token": "sk-tuple\ncanary"}, "api_token doesn't look like a Tuple token. "),
@@ -98,11 +98,11 @@ DEFAULTS = {
 }
 
 
-@pytest.mark.parametrize(("settings", "line"), WRONG)
-def test_invalid_setting_is_one_line(settings: dict[str, Any], line: str) -> None:
+@pytest.mark.parametrize(("settings", "message"), INVALID)
+def test_invalid_setting_has_exactly_one_message(settings: dict[str, Any], message: str) -> None:
     (found,) = problems(normalize(DEFAULTS | settings), SCHEMA, COLUMNS)
 
-    assert found.startswith(line)
+    assert found.startswith(message)
     assert "canary" not in found
     assert "secret" not in found
 
@@ -136,7 +136,7 @@ def test_valid_settings_are_accepted(settings: dict[str, Any]) -> None:
     ],
 )
 @pytest.mark.parametrize("mode", [(), ("--test",)])
-def test_invalid_settings_stop_the_run_before_any_request(
+def test_invalid_setting_stops_the_run_before_any_request(
     tap: TapCommand, serve: Callable[..., Sandbox], settings: dict[str, Any], mode: tuple[str, ...]
 ) -> None:
     sandbox = serve(make_calls(3))
@@ -163,7 +163,7 @@ def test_invalid_stream_map_is_reported(tap: TapCommand, stream_map: Any) -> Non
     assert "canary" not in run.stderr
 
 
-def test_mistyped_setting_is_reported_without_its_value(tap: TapCommand) -> None:
+def test_setting_of_wrong_type_is_reported_without_its_value(tap: TapCommand) -> None:
     run = tap(config={"api_token": TOKEN, "stream_map_config": "canary"})
 
     assert run.errors == [
@@ -180,7 +180,7 @@ def test_unknown_setting_logs_a_warning(tap: TapCommand, serve: Callable[..., Sa
 
 
 @pytest.mark.skipif(find_spec("faker") is not None, reason="expected: faker is not a dependency")
-def test_map_with_faker_names_the_missing_package() -> None:
+def test_stream_map_with_faker_names_the_missing_package() -> None:
     maps = {"call_participations": {"user_email": "fake.email()"}}
 
     (found,) = problems(DEFAULTS | {"stream_maps": maps}, SCHEMA, COLUMNS)
@@ -188,7 +188,7 @@ def test_map_with_faker_names_the_missing_package() -> None:
     assert found == "stream_maps: 'fake' needs the package faker, which isn't installed."
 
 
-def test_maps_by_pattern_and_source_are_valid() -> None:
+def test_stream_maps_accept_patterns_and_sources() -> None:
     maps = {
         "call*": {"user_email": None},
         "copy": {"__source__": "calls", "id": "__NULL__"},
@@ -197,7 +197,7 @@ def test_maps_by_pattern_and_source_are_valid() -> None:
     assert list(problems(DEFAULTS | {"stream_maps": maps}, SCHEMA, COLUMNS)) == []
 
 
-def test_each_invalid_setting_has_its_own_line(tap: TapCommand) -> None:
+def test_each_invalid_setting_is_reported_on_its_own_line(tap: TapCommand) -> None:
     run = tap(config={"page_size": 0, "start_date": "soon"})
 
     assert [error.split(" is ")[0] for error in run.errors] == [
@@ -207,7 +207,7 @@ def test_each_invalid_setting_has_its_own_line(tap: TapCommand) -> None:
     ]
 
 
-def test_null_setting_is_unset(tap: TapCommand, serve: Callable[..., Sandbox]) -> None:
+def test_null_setting_counts_as_missing(tap: TapCommand, serve: Callable[..., Sandbox]) -> None:
     sandbox = serve(make_calls(3))
 
     run = tap(config=config_for(sandbox, page_size=None, start_date=None))
@@ -218,10 +218,10 @@ def test_null_setting_is_unset(tap: TapCommand, serve: Callable[..., Sandbox]) -
 
 @pytest.mark.parametrize("option", ["--config", "--state", "--catalog"])
 @pytest.mark.parametrize("text", ["{", "[]", '{"streams": 3, "bookmarks": 3, "api_token": ""}'])
-def test_malformed_config_file_is_one_line(
+def test_malformed_input_file_is_reported_on_one_line(
     tap: TapCommand, tmp_path: Path, option: str, text: str
 ) -> None:
-    file = tmp_path / "odd.json"
+    file = tmp_path / "malformed.json"
     file.write_text(text, encoding="utf-8")
     others: dict[str, Any] = {} if option == "--config" else {"config": {"api_token": TOKEN}}
 
@@ -232,7 +232,7 @@ def test_malformed_config_file_is_one_line(
     assert "Traceback" not in run.stderr
 
 
-def test_missing_config_file_is_one_line(tap: TapCommand) -> None:
+def test_missing_config_file_is_reported_on_one_line(tap: TapCommand) -> None:
     run = tap("--config", "nowhere.json")
 
     assert run.errors == ["Can't read --config nowhere.json: No such file or directory."]
