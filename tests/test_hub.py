@@ -1,4 +1,4 @@
-"""The definition for Meltano Hub, compared with the tap, and tried in a new project."""
+"""The definition for Meltano Hub matches the tap and works in a new project."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 DEFINITION = ROOT / "tap-tuple.yml"
 
-# What the Hub adds for its pages; Meltano knows nothing of it.
+# Fields that only the Hub's pages use. Meltano doesn't know them.
 HUB_ONLY = {
     "domain_url",
     "keywords",
@@ -43,10 +43,10 @@ HUB_ONLY = {
     "supported_python_versions",
     "usage",
 }
-REFUSED_BY_THE_HUB = {"ext_repo", "plugin_type"}
+REJECTED_BY_THE_HUB = {"ext_repo", "plugin_type"}
 
-# The SDK's own: the tap does not bring the package faker along, and rows have no nested column,
-# so that a flattened one has no name to set.
+# Settings of the SDK that have no effect: the tap doesn't depend on the package faker, and no
+# column is nested, so flattening has no names to build.
 UNLISTED_SETTINGS = {"faker_config", "flattening_max_key_length", "flattening_separator"}
 
 
@@ -58,7 +58,7 @@ def definition() -> dict[str, Any]:
 
 
 def extractor_of_this_project() -> dict[str, Any]:
-    """Return the extractor as the repository's own meltano.yml has it."""
+    """Return the extractor from this repository's meltano.yml."""
     project = YAML(typ="safe").load(ROOT / "meltano.yml")
     extractor: dict[str, Any] = project["plugins"]["extractors"][0]
     return extractor
@@ -68,38 +68,38 @@ def extractor_of_this_project() -> dict[str, Any]:
 def about(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> dict[str, Any]:
     """The output of --about."""
     tap = TapCommand(tmp_path_factory.mktemp("about"), fork_server)
-    said: dict[str, Any] = json.loads(tap("--about", "--format=json").stdout)
-    return said
+    output: dict[str, Any] = json.loads(tap("--about", "--format=json").stdout)
+    return output
 
 
 def expected_settings(about: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the settings that Meltano should know, in the tap's order."""
+    """Return the settings that a Meltano definition should list, in the tap's order."""
     settings = []
-    for name, said in about["settings"]["properties"].items():
+    for name, schema in about["settings"]["properties"].items():
         if name in UNLISTED_SETTINGS:
             continue
-        (kind,) = (each for each in said["type"] if each != "null")
+        (kind,) = (each for each in schema["type"] if each != "null")
         setting = {
             "name": name,
-            "label": said["title"],
-            "description": said["description"],
-            "kind": "date_iso8601" if said.get("format") == "date-time" else kind,
+            "label": schema["title"],
+            "description": schema["description"],
+            "kind": "date_iso8601" if schema.get("format") == "date-time" else kind,
         }
-        if said.get("secret"):
+        if schema.get("secret"):
             setting["sensitive"] = True
-        if "default" in said:
-            setting["value"] = said["default"]
+        if "default" in schema:
+            setting["value"] = schema["default"]
         settings.append(setting)
     return settings
 
 
-def named(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Sort as the Hub does."""
+def sorted_by_name(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sort settings the way the Hub does."""
     return sorted(items, key=lambda item: str(item["name"]))
 
 
 def test_hub_settings_match_the_tap(about: dict[str, Any]) -> None:
-    assert definition()["settings"] == named(expected_settings(about))
+    assert definition()["settings"] == sorted_by_name(expected_settings(about))
 
 
 def test_project_settings_match_the_tap(about: dict[str, Any]) -> None:
@@ -114,11 +114,11 @@ def test_capabilities_and_required_settings_match_the_tap(
     assert extractor()["settings_group_validation"] == [about["settings"]["required"]]
 
 
-def test_hub_python_versions_match_the_package(about: dict[str, Any]) -> None:
+def test_hub_python_versions_match_the_tap(about: dict[str, Any]) -> None:
     assert definition()["supported_python_versions"] == about["supported_python_versions"]
 
 
-def test_definition_is_valid_for_meltano() -> None:
+def test_definition_matches_the_schema_of_meltano() -> None:
     schema = json.loads((files("meltano.schemas") / "meltano.schema.json").read_text("utf-8"))
     validator = Draft202012Validator(
         {"$ref": "#/$defs/plugins/extractors", "$defs": schema["$defs"]}
@@ -126,19 +126,19 @@ def test_definition_is_valid_for_meltano() -> None:
     known = {key: value for key, value in definition().items() if key not in HUB_ONLY}
 
     assert [error.message for error in validator.iter_errors(known)] == []
-    assert not validator.is_valid({**known, "title": "no key of Meltano"})
+    assert not validator.is_valid({**known, "title": "not a key of Meltano"})
 
 
-def test_definition_has_everything_the_hub_shows() -> None:
+def test_definition_has_all_fields_for_the_hub() -> None:
     assert set(definition()) >= HUB_ONLY
-    assert not REFUSED_BY_THE_HUB & set(definition())
+    assert not REJECTED_BY_THE_HUB & set(definition())
     assert definition()["name"] == "tap-tuple"
-    # Until the package is published.
+    # This applies until the package is published.
     assert definition()["pip_url"] == REPOSITORY
     assert definition()["logo_url"] == "/assets/logos/extractors/tuple.svg"
 
 
-def test_keys_are_sorted() -> None:
+def test_definition_keys_are_sorted() -> None:
     def unsorted(value: Any) -> Iterator[list[str]]:
         if isinstance(value, dict):
             if list(value) != sorted(value):
@@ -151,7 +151,7 @@ def test_keys_are_sorted() -> None:
     assert list(unsorted(definition())) == []
 
 
-def test_streams_match_the_catalog(tap: TapCommand) -> None:
+def test_documented_streams_match_the_catalog(tap: TapCommand) -> None:
     rows = [line.split(" | ") for line in section("Streams").splitlines() if "| `" in line]
     described = {
         quoted(name)[0]: (quoted(keys), quoted(replication_key), quoted(columns))
@@ -168,7 +168,9 @@ def test_streams_match_the_catalog(tap: TapCommand) -> None:
     }
 
 
-def test_privacy_advice_hides_every_email(tap: TapCommand, serve: Callable[..., Sandbox]) -> None:
+def test_documented_privacy_settings_hide_every_email(
+    tap: TapCommand, serve: Callable[..., Sandbox]
+) -> None:
     (advice,) = re.findall(r"```yaml\n(.+?)```", section("Privacy"), re.DOTALL)
     settings = YAML(typ="safe").load(advice.replace("$HASH_KEY", "pepper"))["config"]
     calls = make_calls(3)
@@ -183,7 +185,7 @@ def test_privacy_advice_hides_every_email(tap: TapCommand, serve: Callable[..., 
     assert hashes[5] is None
 
 
-def test_troubleshooting_messages_exist() -> None:
+def test_documented_error_messages_exist_in_the_code() -> None:
     texts = {text for path in (ROOT / "tap_tuple").rglob("*.py") for text in texts_in(path)}
     messages = re.findall(r"^- `(.+?)`: ", section("Troubleshooting"), re.MULTILINE)
 
@@ -200,12 +202,12 @@ def section(title: str) -> str:
 
 
 def quoted(text: str) -> list[str]:
-    """Return the texts between backticks."""
+    """Return all texts in backticks."""
     return re.findall(r"`(.+?)`", text)
 
 
 def texts_in(path: Path) -> Iterator[str]:
-    """Return the string literals of a module; those of an f-string without its values."""
+    """Yield the string literals of a module, including the constant parts of f-strings."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
@@ -213,14 +215,14 @@ def texts_in(path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def empty_project(tmp_path: Path) -> MeltanoProject:
-    """A project that has nothing in it, made by Meltano."""
+    """An empty project, created by Meltano."""
     MeltanoProject(tmp_path)("init", "project", "--no-usage-stats")
     return MeltanoProject(tmp_path / "project")
 
 
 @pytest.fixture
 def definition_of_this_checkout(tmp_path: Path) -> Path:
-    """The definition with a wheel of this checkout in the place of the repository."""
+    """The definition, with a wheel of this checkout instead of the repository's URL."""
     subprocess.run(
         [find_uv_bin(), "build", "--quiet", "--wheel", f"--out-dir={tmp_path}"],
         cwd=ROOT,
@@ -233,8 +235,8 @@ def definition_of_this_checkout(tmp_path: Path) -> Path:
     return local
 
 
-def write_definition_of_loader(name: str, folder: Path) -> Path:
-    """Write what the Hub has of a loader: its settings with its defaults, none marked secret."""
+def write_loader_definition(name: str, folder: Path) -> Path:
+    """Write a loader's definition like the Hub's: with its defaults, and no setting sensitive."""
     defaults = {
         "default_target_schema": "$MELTANO_EXTRACT__LOAD_SCHEMA",
         "destination_path": "output",
@@ -260,10 +262,10 @@ def test_empty_project_loads_calls_with_the_documented_steps(
     postgres: str,
     tmp_path: Path,
 ) -> None:
-    """Every command is run unchanged, apart from downloads."""
+    """Run every command as documented, except for the URLs, the token and the downloads."""
     calls = make_calls(25)
     sandbox = serve(calls)
-    own = {
+    replacements = {
         "https://raw.githubusercontent.com/tap-tuple/tap-tuple/main/tap-tuple.yml": str(
             definition_of_this_checkout
         ),
@@ -273,18 +275,18 @@ def test_empty_project_loads_calls_with_the_documented_steps(
         ),
         **{
             f"meltano add {name}\n": f"meltano add {name} --from-ref "
-            f"{write_definition_of_loader(name, tmp_path)}\n"
+            f"{write_loader_definition(name, tmp_path)}\n"
             for name in ("target-jsonl", "target-postgres")
         },
     }
     readme = block("run: project").text
     steps = re.findall(r"```bash\n(.+?)```", definition()["next_steps"], re.DOTALL)
-    # Each command once: both begin with the token.
+    # Run each command only once, because both lists start with the token.
     commands = "".join(dict.fromkeys("".join([readme, *steps]).splitlines(keepends=True)))
     assert "".join(steps[:2]) in readme
-    for shown, mine in own.items():
-        assert shown in commands
-        commands = commands.replace(shown, mine)
+    for documented, local in replacements.items():
+        assert documented in commands
+        commands = commands.replace(documented, local)
 
     with psycopg.connect(postgres, autocommit=True) as database:
         database.execute("DROP SCHEMA IF EXISTS tap_tuple CASCADE")

@@ -1,4 +1,4 @@
-"""The project's meltano.yml, run by a real Meltano into real databases."""
+"""The project's meltano.yml, run with Meltano and real databases."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WITHOUT_DUCKDB = ("tap-tuple", "target-postgres", "target-jsonl", "target-csv")
 
 @pytest.fixture(scope="session")
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the project's plugins installed."""
+    """The folder in which the project's plugins are installed."""
     folder = tmp_path_factory.mktemp("meltano")
     project = MeltanoProject.copy_of_this_project(folder / "project", system=folder)
     project("install", *(() if DUCKDB_IS_HERE else WITHOUT_DUCKDB))
@@ -42,24 +42,24 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def meltano(plugins: Path, tmp_path: Path) -> MeltanoProject:
-    """Meltano in a project of the test's own, without a state."""
+    """Meltano in a fresh copy of the project, without any state."""
     return MeltanoProject.copy_of_this_project(tmp_path / "project", system=plugins)
 
 
 @pytest.fixture
 def tuple_env(serve: Callable[..., Sandbox]) -> Callable[..., dict[str, str]]:
-    """Return settings for a sandbox with the given calls."""
+    """A function that starts a sandbox with the given calls, and returns settings for it."""
 
     def make(calls: list[Call] | CallLog, **settings: str) -> dict[str, str]:
         sandbox = serve(calls)
-        own = {"API_URL": sandbox.url, "API_TOKEN": sandbox.token, "LOOKBACK_WINDOW": "0"}
-        return {f"TAP_TUPLE_{name}": value for name, value in (own | settings).items()}
+        defaults = {"API_URL": sandbox.url, "API_TOKEN": sandbox.token, "LOOKBACK_WINDOW": "0"}
+        return {f"TAP_TUPLE_{name}": value for name, value in (defaults | settings).items()}
 
     return make
 
 
 def as_stored(calls: Sequence[Call]) -> dict[str, list[tuple[Any, ...]]]:
-    """Return the tables that calls should become; timestamps without a zone, in UTC."""
+    """Return the expected tables. Timestamps are in UTC and have no time zone."""
     tables = zip(COLUMNS, expected_rows(list(calls)), strict=True)
     return {
         name: sorted(
@@ -136,7 +136,7 @@ def test_second_run_loads_only_new_calls_into_postgres(
 def test_config_test_checks_the_token_with_one_request(
     meltano: MeltanoProject, serve: Callable[..., Sandbox]
 ) -> None:
-    # More than a page, and more than fits into the pipe that Meltano stops to read.
+    # More calls than fit on a page, or into the pipe after Meltano stops reading it.
     sandbox = serve(make_calls(2_500))
     env = {"TAP_TUPLE_API_URL": sandbox.url, "TAP_TUPLE_API_TOKEN": sandbox.token}
 
@@ -154,7 +154,7 @@ def test_config_test_checks_the_token_with_one_request(
 
 
 @needs_target_duckdb
-def test_meltano_log_contains_no_private_data(
+def test_meltano_output_contains_no_private_data(
     meltano: MeltanoProject, serve: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
     sandbox = serve(make_calls(30))
@@ -165,8 +165,8 @@ def test_meltano_log_contains_no_private_data(
         "TARGET_DUCKDB_FILEPATH": str(tmp_path / "warehouse.duckdb"),
     }
 
-    for spoilt, returncode in ((None, 0), (faults.status(403, b"person0@lumen.example"), 1)):
-        sandbox.faults.extend([None, spoilt])
+    for fault, returncode in ((None, 0), (faults.status(403, b"person0@lumen.example"), 1)):
+        sandbox.faults.extend([None, fault])
         run = meltano.try_to("run", "tap-tuple", "target-duckdb", env=env)
 
         assert run.returncode == returncode, run.stdout
@@ -176,7 +176,7 @@ def test_meltano_log_contains_no_private_data(
 
 
 def written(meltano: MeltanoProject, stream: str) -> list[int]:
-    """Take the ids that target-jsonl wrote since the last look, in order."""
+    """Return the ids that target-jsonl has written since the last time, and delete its files."""
     ids = []
     for path in sorted((meltano.folder / "output").glob(f"{stream}-*.jsonl")):
         ids += [json.loads(line)["id"] for line in path.read_text("utf-8").splitlines()]
@@ -185,7 +185,7 @@ def written(meltano: MeltanoProject, stream: str) -> list[int]:
 
 
 def add_plugins(meltano: MeltanoProject, shown: str) -> None:
-    """Add plugins to meltano.yml, as a person does who copies them from the documents."""
+    """Add plugins to meltano.yml, like someone who copies them from the docs."""
     file = meltano.folder / "meltano.yml"
     project = YAML()
     text = project.load(file)
@@ -197,10 +197,10 @@ def add_plugins(meltano: MeltanoProject, shown: str) -> None:
 def test_two_teams_have_separate_tokens_and_states(
     meltano: MeltanoProject, serve: Callable[..., Sandbox]
 ) -> None:
-    """As the documents show it: a second extractor inherits from the first."""
+    """As shown in the docs, the second team's extractor inherits from the first one's."""
     add_plugins(meltano, block("yaml: two teams").text)
     first, other = serve(make_calls(20)), serve(make_calls(30))
-    other.token = "sk-tuple-design"  # noqa: S105 - nobody's
+    other.token = "sk-tuple-design"  # noqa: S105 - not a real token
     env = {
         "TAP_TUPLE_API_URL": first.url,
         "TAP_TUPLE_API_TOKEN": first.token,
@@ -217,10 +217,10 @@ def test_two_teams_have_separate_tokens_and_states(
     assert "dev:tap-tuple--design-to-target-jsonl" in states
 
 
-def test_dx_role_can_load_both_tables(
+def test_dx_role_with_few_privileges_can_load_both_tables(
     meltano: MeltanoProject, tuple_env: Callable[..., dict[str, str]], postgres: str
 ) -> None:
-    """As the documents show it, but without TLS, which the tests' server does not have."""
+    """As shown in the docs, but without TLS because the tests' PostgreSQL doesn't have it."""
     calls = make_calls(20)
     log = CallLog(calls)
     add_plugins(meltano, block("yaml: dx").text)
@@ -276,7 +276,7 @@ def test_documented_stream_maps_hash_emails_and_filter_calls(
     assert {row["call_id"] for row in rows if "call_id" in row} == {1, 4, 5}
 
 
-def test_state_in_postgres_outlives_the_machine(
+def test_second_machine_continues_from_the_state_in_postgres(
     plugins: Path, tmp_path: Path, postgres: str, serve: Callable[..., Sandbox]
 ) -> None:
     sandbox = serve(make_calls(25))
