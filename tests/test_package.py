@@ -1,4 +1,4 @@
-"""The published package: its contents and dependencies, and that it runs by itself."""
+"""The built package: its contents, its metadata, and whether it runs without the source."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def build(source: Path, folder: Path, *formats: str) -> None:
 
 
 def contents(wheel: Path) -> dict[str, bytes]:
-    """Read all files of a wheel."""
+    """Return the contents of all files in a wheel, by name."""
     with ZipFile(wheel) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with both distributions, each built from the checkout itself."""
+    """A folder with both distributions, each built directly from the checkout."""
     folder = tmp_path_factory.mktemp("dist")
     build(ROOT, folder, "--sdist", "--wheel")
     return folder
@@ -135,16 +135,16 @@ def test_dependencies_have_lower_and_upper_bounds(metadata: Message) -> None:
 
 
 def find_python(version: str) -> str | None:
-    """Return a Python of this machine, or None.
+    """Return the path of an installed Python, or None.
 
-    The launchers of pyenv only work for the versions in PYENV_VERSION.
+    pyenv's launchers only work for the versions in PYENV_VERSION.
     """
     found = uv("python", "find", "--no-project", "--system", version, PYENV_VERSION=version)
     return found.stdout.strip() if found.returncode == 0 else None
 
 
 @pytest.mark.parametrize("version", PYTHONS)
-def test_wheel_runs_without_the_source(version: str, wheel: Path, tmp_path: Path) -> None:
+def test_wheel_runs_on_every_supported_python(version: str, wheel: Path, tmp_path: Path) -> None:
     python = find_python(version)
     if python is None:
         pytest.skip(f"expected: this machine has no Python {version}")

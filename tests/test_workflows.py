@@ -1,4 +1,4 @@
-"""GitHub's files, checked without GitHub: their shape, their security, and what they name."""
+"""The files in .github are valid, secure and consistent with the rest of the repository."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FORMS = sorted(
 
 
 def run_tool(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a tool of this Python environment in the repository."""
+    """Run a tool from this Python environment in the repository."""
     return subprocess.run(
         [Path(sys.executable).with_name(name), *arguments],
         cwd=ROOT,
@@ -39,7 +39,7 @@ def jobs(workflow: Path) -> dict[str, dict[str, Any]]:
 
 
 def commands(workflow: Path) -> set[str]:
-    """Return the lines that a workflow runs."""
+    """Return all command lines in a workflow."""
     steps = [step for job in jobs(workflow).values() for step in job.get("steps", ())]
     return {line for step in steps for line in str(step.get("run", "")).splitlines()}
 
@@ -60,7 +60,7 @@ def test_github_files_match_their_schemas(schema: str, documents: list[Path]) ->
     assert checked.returncode == 0, checked.stdout
 
 
-def test_zizmor_finds_nothing() -> None:
+def test_zizmor_reports_no_findings() -> None:
     audited = run_tool("zizmor", "--offline", "--persona=auditor", "--no-ignores", GITHUB)
 
     assert audited.returncode == 0, audited.stdout
@@ -70,15 +70,15 @@ def test_zizmor_finds_nothing() -> None:
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
 def test_actions_are_pinned_with_a_version_comment(workflow: Path) -> None:
     lines = re.findall(r"uses: (.+)", workflow.read_text("utf-8"))
-    of_others = [line for line in lines if not line.startswith("$/")]
+    external = [line for line in lines if not line.startswith("$/")]
 
     assert lines
     assert [
-        x for x in of_others if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", x)
+        x for x in external if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", x)
     ] == []
 
 
-def test_actions_have_one_version_in_all_workflows() -> None:
+def test_each_action_has_the_same_version_everywhere() -> None:
     pins = {
         pin for path in WORKFLOWS for pin in re.findall(r"uses: (\S+@.+)", path.read_text("utf-8"))
     }
@@ -87,12 +87,12 @@ def test_actions_have_one_version_in_all_workflows() -> None:
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
-def test_jobs_name_their_permissions(workflow: Path) -> None:
+def test_every_job_declares_its_permissions(workflow: Path) -> None:
     assert YAML(typ="safe").load(workflow)["permissions"] == {}
     assert all("permissions" in job for job in jobs(workflow).values())
 
 
-def test_workflow_runs_everything_of_the_ci_script() -> None:
+def test_workflow_runs_every_command_of_the_ci_script() -> None:
     script = (ROOT / ".ci/run").read_text("utf-8")
     wanted = set(re.findall(r"^.*(uv run .+)$", script, re.MULTILINE))
 
@@ -100,7 +100,7 @@ def test_workflow_runs_everything_of_the_ci_script() -> None:
     assert wanted <= commands(GITHUB / "workflows/test.yml")
 
 
-def test_release_publishes_the_tested_files() -> None:
+def test_release_publishes_the_tested_packages() -> None:
     release = jobs(GITHUB / "workflows/release.yml")
     tests = jobs(GITHUB / "workflows/test.yml")
 
@@ -113,7 +113,9 @@ def test_release_publishes_the_tested_files() -> None:
 
 
 @pytest.mark.parametrize(("token", "output"), [("", "is-set=\n"), ("sk-tuple-x", "is-set=true\n")])
-def test_api_workflow_does_nothing_without_a_token(token: str, output: str, tmp_path: Path) -> None:
+def test_api_workflow_skips_its_steps_without_a_token(
+    token: str, output: str, tmp_path: Path
+) -> None:
     first_step, *other_steps = jobs(GITHUB / "workflows/api.yml")["check"]["steps"]
 
     subprocess.run(
@@ -126,7 +128,7 @@ def test_api_workflow_does_nothing_without_a_token(token: str, output: str, tmp_
     assert {step["if"] for step in other_steps} == {"steps.token.outputs.is-set"}
 
 
-def test_ignored_paths_exist() -> None:
+def test_paths_ignored_in_workflows_exist() -> None:
     ignored = {
         path
         for workflow in WORKFLOWS
@@ -138,7 +140,7 @@ def test_ignored_paths_exist() -> None:
     assert [path for path in ignored if not (ROOT / path).exists()] == []
 
 
-def test_contributing_lists_every_module() -> None:
+def test_contributing_guide_lists_every_module() -> None:
     guide = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     package = ROOT / "tap_tuple"
     modules = {path.relative_to(ROOT).as_posix() for path in package.glob("[!_]*.py")}
