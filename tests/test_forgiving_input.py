@@ -1,4 +1,4 @@
-"""Input that other tools hand over every day: accepted if it is clear what is meant."""
+"""Imperfect input that other tools often send is accepted if its meaning is clear."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ BYTE_ORDER_MARK = "\ufeff"
 
 
 @pytest.mark.parametrize("empty", ["", " ", "\n"])
-def test_empty_settings_of_a_file_are_unset(tap: TapCommand, serve: Serve, empty: str) -> None:
+def test_empty_settings_in_a_file_are_ignored(tap: TapCommand, serve: Serve, empty: str) -> None:
     config = config_for(serve(make_calls(3))) | dict.fromkeys(OPTIONAL_SETTINGS, empty)
 
     assert tap(config=config).ids("calls") == [1, 2, 3]
 
 
 @pytest.mark.parametrize("empty", ["", " "])
-def test_empty_variables_are_unset(tap: TapCommand, serve: Serve, empty: str) -> None:
+def test_empty_environment_variables_are_ignored(tap: TapCommand, serve: Serve, empty: str) -> None:
     sandbox = serve(make_calls(3))
     env = {f"TAP_TUPLE_{name.upper()}": empty for name in OPTIONAL_SETTINGS}
     env |= {"TAP_TUPLE_API_URL": sandbox.url, "TAP_TUPLE_API_TOKEN": sandbox.token}
@@ -49,7 +49,7 @@ def test_empty_variables_are_unset(tap: TapCommand, serve: Serve, empty: str) ->
     assert tap("--config=ENV", env=env).ids("calls") == [1, 2, 3]
 
 
-def test_empty_variables_of_a_dotenv_file_are_unset(
+def test_empty_variables_in_a_dotenv_file_are_ignored(
     tap: TapCommand, serve: Serve, tmp_path: Path
 ) -> None:
     sandbox = serve(make_calls(3))
@@ -60,14 +60,14 @@ def test_empty_variables_of_a_dotenv_file_are_unset(
     assert tap("--config=ENV").ids("calls") == [1, 2, 3]
 
 
-def test_empty_token_is_missing(tap: TapCommand) -> None:
+def test_empty_token_counts_as_missing(tap: TapCommand) -> None:
     run = tap("--config=ENV", env={"TAP_TUPLE_API_TOKEN": " "})
 
     (error,) = run.errors
     assert error.startswith("api_token is missing. Set it to a token of your team")
 
 
-def test_unread_variable_is_mentioned(tap: TapCommand) -> None:
+def test_missing_token_error_mentions_an_unread_variable(tap: TapCommand) -> None:
     run = tap(config={"page_size": 5}, env={"TAP_TUPLE_API_TOKEN": "sk-tuple-x"})
 
     (error,) = run.errors
@@ -97,7 +97,7 @@ def test_whitespace_around_settings_is_ignored(tap: TapCommand, serve: Serve, so
     assert sandbox.requests[0].headers["User-Agent"] == "dashboard/1.0"
 
 
-def test_whole_numbers_may_have_a_fraction_of_zero(tap: TapCommand, serve: Serve) -> None:
+def test_whole_number_settings_may_end_in_point_zero(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(3))
 
     tap(config=config_for(sandbox, page_size=10.0, lookback_window=2592000.0))
@@ -106,7 +106,7 @@ def test_whole_numbers_may_have_a_fraction_of_zero(tap: TapCommand, serve: Serve
 
 
 @pytest.mark.parametrize("text", ["", " \n", "null", "{}"])
-def test_empty_state_reads_from_the_start(
+def test_empty_state_is_read_from_the_start(
     tap: TapCommand, serve: Serve, tmp_path: Path, text: str
 ) -> None:
     state = tmp_path / "state.json"
@@ -138,7 +138,7 @@ def test_byte_order_mark_is_ignored(
     assert run.ids("calls") == [1, 2, 3]
 
 
-def test_numbers_may_be_text_or_have_a_fraction_of_zero(tap: TapCommand, serve: Serve) -> None:
+def test_api_numbers_may_be_strings_or_end_in_point_zero(tap: TapCommand, serve: Serve) -> None:
     calls = make_calls(2)
     calls[0] |= {"id": "1", "duration_seconds": 3600.0}
     calls[0]["call_participations"][0]["id"] = "10"
@@ -152,7 +152,7 @@ def test_numbers_may_be_text_or_have_a_fraction_of_zero(tap: TapCommand, serve: 
     assert 10 in run.ids("call_participations")
 
 
-def test_api_url_may_include_the_path(tap: TapCommand, serve: Serve) -> None:
+def test_api_url_may_include_the_endpoint_path(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(3))
     config = config_for(sandbox) | {"api_url": f"{sandbox.url}/api/v2/call_usage/"}
 
@@ -160,8 +160,7 @@ def test_api_url_may_include_the_path(tap: TapCommand, serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("name", ["LOGLEVEL", "TAP_TUPLE_LOGLEVEL", "SINGER_SDK_LOG_CONFIG"])
-def test_empty_log_settings_are_unset(tap: TapCommand, serve: Serve, name: str) -> None:
-    """A separate process, because the level is set on import."""
+def test_empty_log_settings_are_ignored(tap: TapCommand, serve: Serve, name: str) -> None:
     config = config_for(serve(make_calls(3)))
 
     run = tap(config=config, env={name: ""})
@@ -169,7 +168,7 @@ def test_empty_log_settings_are_unset(tap: TapCommand, serve: Serve, name: str) 
     assert run.ids("calls") == [1, 2, 3]
 
 
-def test_status_408_is_retried(tap: TapCommand, serve: Serve) -> None:
+def test_http_status_408_is_retried(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(3))
     sandbox.faults.append(faults.status(408))
 
@@ -178,14 +177,14 @@ def test_status_408_is_retried(tap: TapCommand, serve: Serve) -> None:
     assert run.ids("calls") == [1, 2, 3]
 
 
-def test_flattening_without_a_depth_names_the_setting(tap: TapCommand) -> None:
+def test_flattening_without_max_depth_is_reported(tap: TapCommand) -> None:
     run = tap(config={"api_token": "sk-tuple-x", "flattening_enabled": True})
 
     (error,) = run.errors
     assert error.startswith("flattening_max_depth is missing: ")
 
 
-def test_ignored_start_date_is_mentioned_once(tap: TapCommand, serve: Serve) -> None:
+def test_ignored_start_date_is_logged_once(tap: TapCommand, serve: Serve) -> None:
     config = config_for(serve(make_calls(3)), start_date="2025-01-01")
 
     run = tap(config=config, state=state_of(minute(100), minute(100)))
@@ -193,7 +192,7 @@ def test_ignored_start_date_is_mentioned_once(tap: TapCommand, serve: Serve) -> 
     assert run.stderr.count("Continuing from the bookmark, so start_date doesn't apply.") == 1
 
 
-def test_bookmark_of_another_key_is_ignored_with_a_warning(tap: TapCommand, serve: Serve) -> None:
+def test_bookmark_with_another_replication_key_is_ignored(tap: TapCommand, serve: Serve) -> None:
     state = state_of(minute(2), minute(2))
     state["bookmarks"]["calls"]["replication_key"] = "updated_at"
 
@@ -205,7 +204,7 @@ def test_bookmark_of_another_key_is_ignored_with_a_warning(tap: TapCommand, serv
     assert run.ids("calls") == [1, 2, 3]
 
 
-def test_bookmark_without_a_key_is_used(tap: TapCommand, serve: Serve) -> None:
+def test_bookmark_without_a_replication_key_is_used(tap: TapCommand, serve: Serve) -> None:
     state = state_of(minute(20), minute(20))
     for bookmark in state["bookmarks"].values():
         del bookmark["replication_key"]
@@ -216,7 +215,7 @@ def test_bookmark_without_a_key_is_used(tap: TapCommand, serve: Serve) -> None:
     assert bookmarks(run.state) == (minute(30), minute(30))
 
 
-def test_catalog_without_keys_uses_those_of_the_tap(tap: TapCommand, serve: Serve) -> None:
+def test_catalog_without_keys_uses_the_default_keys(tap: TapCommand, serve: Serve) -> None:
     catalog = tap.discover()
     for stream in catalog["streams"]:
         for name in ("key_properties", "replication_key", "replication_method"):
@@ -244,7 +243,7 @@ def test_catalog_without_keys_uses_those_of_the_tap(tap: TapCommand, serve: Serv
         ),
     ],
 )
-def test_unsupported_metadata_is_rejected(
+def test_unsupported_replication_metadata_is_rejected(
     tap: TapCommand, metadata: dict[str, str], error: str
 ) -> None:
     catalog = tap.discover()
@@ -259,7 +258,7 @@ def test_unsupported_metadata_is_rejected(
     assert found.endswith(error)
 
 
-def test_full_table_in_the_metadata_reads_everything(tap: TapCommand, serve: Serve) -> None:
+def test_full_table_metadata_reads_from_the_start(tap: TapCommand, serve: Serve) -> None:
     catalog = tap.discover()
     for stream in catalog["streams"]:
         for entry in stream["metadata"]:
@@ -272,14 +271,14 @@ def test_full_table_in_the_metadata_reads_everything(tap: TapCommand, serve: Ser
     assert run.ids("calls") == list(range(1, 31))
 
 
-def test_help_says_what_the_command_is_for(tap: TapCommand) -> None:
+def test_help_describes_the_command(tap: TapCommand) -> None:
     run = tap("--help")
 
     assert "Read a team's completed calls and their participants from Tuple" in run.stdout
 
 
-def test_unread_files_are_not_opened(tap: TapCommand, tmp_path: Path) -> None:
-    """A failing connection test reads neither, and Python would warn about open files."""
+def test_unread_files_cause_no_resource_warnings(tap: TapCommand, tmp_path: Path) -> None:
+    """A failed connection test reads neither file. If it left them open, Python would warn."""
     catalog, state = tmp_path / "catalog.json", tmp_path / "state.json"
     catalog.write_text(json.dumps(tap.discover()))
     state.write_text("{}")
@@ -294,15 +293,15 @@ def test_unread_files_are_not_opened(tap: TapCommand, tmp_path: Path) -> None:
     assert "ResourceWarning" not in done.stderr
 
 
-def test_missing_state_file_is_one_line(tap: TapCommand) -> None:
+def test_missing_state_file_is_reported_on_one_line(tap: TapCommand) -> None:
     run = tap("--state", "nowhere.json", config={"api_token": "sk-tuple-x"})
 
     (error,) = run.errors
     assert "nowhere.json" in error
 
 
-def test_package_can_be_imported_without_posix() -> None:
-    """Windows has neither `select.PIPE_BUF` nor `signal.SIGALRM`."""
+def test_package_imports_without_posix_features() -> None:
+    """Windows lacks `select.PIPE_BUF` and `signal.SIGALRM`."""
     script = (
         "import select, signal; del select.PIPE_BUF, signal.SIGALRM, signal.setitimer; "
         "import tap_tuple.tap"

@@ -1,4 +1,4 @@
-"""Settings, states, catalogs and HTTP of any kind: nothing private is said, and no line is cut.
+"""Random settings, states, catalogs and responses never crash the tap or leak private data.
 
 ``uv run pytest tests/test_fuzz.py --fuzz 3000`` tries more of each.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 EMAIL = "canary@lumen.example"
-TOKEN = "sk-tuple-canary-0123456789"  # noqa: S105 - nobody's
+TOKEN = "sk-tuple-canary-0123456789"  # noqa: S105 - not a real token
 DEBUG = {"TAP_TUPLE_LOGLEVEL": "DEBUG"}
 CATALOG = json.loads((ROOT / "tests" / "catalog.json").read_text(encoding="utf-8"))
 
@@ -83,15 +83,15 @@ names = (
 
 
 def check(run: Run, *, may_echo: str | None = None) -> None:
-    """Hold a run to what all of them keep; one type of message may hold what a file said."""
+    """Check what is true of every run. `may_echo` is a type of message that may quote the input."""
     assert EMAIL not in run.stderr
     assert TOKEN not in run.stderr
     assert "Traceback (most recent call last)" not in run.stderr
     assert run.stdout == "" or run.stdout.endswith("\n")
     for message in run.messages:
-        said = json.dumps(message)
-        assert message["type"] == may_echo or TOKEN not in said
-        assert message["type"] in {may_echo, "RECORD"} or EMAIL not in said
+        text = json.dumps(message)
+        assert message["type"] == may_echo or TOKEN not in text
+        assert message["type"] in {may_echo, "RECORD"} or EMAIL not in text
     assert run.returncode in {0, 1}
     assert (run.returncode == 0) is (run.errors == [])
 
@@ -105,7 +105,7 @@ def calls_with_canary() -> list[dict[str, Any]]:
 
 @pytest.fixture
 def fuzz(request: pytest.FixtureRequest) -> settings:
-    """Settings of Hypothesis for so many examples as are wanted."""
+    """Settings of Hypothesis, with the number of examples from --fuzz."""
     return settings(
         max_examples=request.config.getoption("--fuzz"),
         deadline=None,
@@ -115,7 +115,7 @@ def fuzz(request: pytest.FixtureRequest) -> settings:
     )
 
 
-def test_any_settings_cause_no_crash(tap: TapCommand, serve: Serve, fuzz: settings) -> None:
+def test_random_settings_never_crash_the_tap(tap: TapCommand, serve: Serve, fuzz: settings) -> None:
     sandbox = serve(calls_with_canary())
 
     @fuzz
@@ -135,7 +135,7 @@ def test_any_settings_cause_no_crash(tap: TapCommand, serve: Serve, fuzz: settin
     any_settings()
 
 
-def test_any_state_causes_no_crash(tap: TapCommand, serve: Serve, fuzz: settings) -> None:
+def test_random_state_never_crashes_the_tap(tap: TapCommand, serve: Serve, fuzz: settings) -> None:
     sandbox = serve(calls_with_canary())
 
     @fuzz
@@ -151,7 +151,9 @@ def test_any_state_causes_no_crash(tap: TapCommand, serve: Serve, fuzz: settings
     any_state()
 
 
-def test_any_catalog_causes_no_crash(tap: TapCommand, serve: Serve, fuzz: settings) -> None:
+def test_random_catalog_never_crashes_the_tap(
+    tap: TapCommand, serve: Serve, fuzz: settings
+) -> None:
     sandbox = serve(calls_with_canary())
 
     def spots(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -181,7 +183,7 @@ def test_any_catalog_causes_no_crash(tap: TapCommand, serve: Serve, fuzz: settin
     any_catalog()
 
 
-def test_any_response_causes_no_crash(tap: TapCommand, fuzz: settings) -> None:
+def test_random_response_never_crashes_the_tap(tap: TapCommand, fuzz: settings) -> None:
     body = json.dumps(calls_with_canary()).encode()
     lines = st.sampled_from(
         [
@@ -229,8 +231,8 @@ def test_any_response_causes_no_crash(tap: TapCommand, fuzz: settings) -> None:
     @fuzz
     @given(lines, st.lists(headers, max_size=4), bodies)
     def any_http(line: str, head: list[str], sent: bytes) -> None:
-        answer = "\r\n".join([line, *head, "", ""]).encode("latin-1") + sent
-        with RawServer(answer) as server:
+        response = "\r\n".join([line, *head, "", ""]).encode("latin-1") + sent
+        with RawServer(response) as server:
             config = {"api_url": server.url, "api_token": TOKEN, "requests_per_minute": 10_000}
 
             run = tap(config=config, env=DEBUG, time_flies=True)

@@ -1,4 +1,4 @@
-"""The SDK's own tests of a tap, against the sandbox company."""
+"""The SDK's standard tests for taps, run against the sandbox."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SANDBOX = Sandbox(Company())
 
 @pytest.fixture(scope="module", autouse=True)
 def company() -> Iterator[None]:
-    """Serve the company while the SDK's tests run."""
+    """Run the sandbox while the SDK's tests run."""
     with SANDBOX:
         yield
 

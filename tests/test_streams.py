@@ -1,4 +1,4 @@
-"""The calls that a run reads."""
+"""Which calls a run reads."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     Serve = Callable[..., Sandbox]
 
 
-def test_late_call_within_the_lookback_is_read(tap: TapCommand, serve: Serve) -> None:
+def test_call_finalized_late_within_the_lookback_is_read(tap: TapCommand, serve: Serve) -> None:
     log = CallLog(make_calls(100))
     sandbox = serve(log)
     first = tap(config=config_for(sandbox))
     log.add(make_call(900, ended_at=FIRST_END + timedelta(minutes=41)))
 
     second = tap(config=config_for(sandbox), state=first.state)
-    without = tap(config=config_for(sandbox, lookback_window=0), state=first.state)
+    without_lookback = tap(config=config_for(sandbox, lookback_window=0), state=first.state)
 
     assert 900 in second.ids("calls")
-    assert 900 not in without.ids("calls")
+    assert 900 not in without_lookback.ids("calls")
     assert bookmarks(second.state) == bookmarks(first.state)
 
 
@@ -40,7 +40,7 @@ def test_early_start_date_reads_all_history(tap: TapCommand, serve: Serve) -> No
     assert sandbox.requests[0].query["since"] == "1970-01-01T00:00:00.000Z"
 
 
-def test_empty_time_range_sends_no_request(tap: TapCommand, serve: Serve) -> None:
+def test_empty_time_range_sends_no_requests(tap: TapCommand, serve: Serve) -> None:
     sandbox = serve(make_calls(30))
 
     config = config_for(sandbox, end_date=minute(10))

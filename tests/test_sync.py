@@ -1,4 +1,4 @@
-"""The time range of a run."""
+"""Computing the time range of a run."""
 
 from __future__ import annotations
 
@@ -34,64 +34,64 @@ def test_first_run_starts_at_start_date() -> None:
     assert since(None, start_date="2026-03-01") == datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def test_start_date_before_all_history_is_moved_to_its_start() -> None:
+def test_start_date_before_the_epoch_is_moved_to_the_epoch() -> None:
     assert since(None, start_date="0001-01-01") == EPOCH
 
 
 @pytest.mark.parametrize("bookmarks", [(BOOKMARK, LATER_BOOKMARK), (LATER_BOOKMARK, BOOKMARK)])
-def test_run_starts_a_lookback_before_the_earlier_bookmark(
+def test_run_starts_one_lookback_before_the_earlier_bookmark(
     bookmarks: tuple[datetime, datetime],
 ) -> None:
     assert since(*bookmarks) == BOOKMARK - timedelta(hours=1)
 
 
-def test_stream_without_a_bookmark_is_read_from_the_start() -> None:
+def test_missing_bookmark_reads_from_the_start() -> None:
     assert since(BOOKMARK, None) == EPOCH
 
 
-def test_lookback_is_at_least_a_second() -> None:
+def test_lookback_is_at_least_one_second() -> None:
     assert since(BOOKMARK, lookback_window=0) == BOOKMARK - timedelta(seconds=1)
 
 
-def test_lookback_does_not_reach_before_start_date() -> None:
+def test_lookback_never_reaches_before_start_date() -> None:
     assert since(BOOKMARK, start_date="2026-11-27T08:30:00Z") == BOOKMARK - timedelta(minutes=30)
 
 
-def test_start_date_after_the_bookmark_wins() -> None:
+def test_start_date_after_the_bookmark_takes_precedence() -> None:
     assert since(BOOKMARK, start_date="2026-11-27T10:00:00Z") == BOOKMARK + timedelta(hours=1)
 
 
-def test_huge_lookback_reads_all_history() -> None:
+def test_very_large_lookback_reads_all_history() -> None:
     assert since(BOOKMARK, lookback_window=10**12) == EPOCH
 
 
-def test_microseconds_of_a_bookmark_are_kept() -> None:
+def test_bookmark_keeps_its_microseconds() -> None:
     exact = BOOKMARK + timedelta(microseconds=123456)
     assert since(exact) == exact - timedelta(hours=1)
 
 
-def test_run_ends_when_it_starts() -> None:
+def test_run_reads_calls_up_to_its_own_start() -> None:
     assert until() == STARTED_AT
 
 
-def test_run_ends_at_end_date() -> None:
+def test_run_reads_calls_up_to_end_date() -> None:
     assert until(end_date="2026-11-01") == datetime(2026, 11, 1, tzinfo=UTC)
 
 
-def test_future_end_date_does_not_extend_the_run() -> None:
+def test_future_end_date_does_not_extend_the_time_range() -> None:
     assert until(end_date="2099-01-01") == STARTED_AT
 
 
-def test_time_range_is_empty_if_it_starts_at_its_end() -> None:
+def test_time_range_is_empty_if_start_equals_end() -> None:
     assert TimeRange(BOOKMARK, BOOKMARK).is_empty
     assert not TimeRange(BOOKMARK, LATER_BOOKMARK).is_empty
 
 
-def test_time_range_is_shown_in_utc() -> None:
+def test_time_range_is_displayed_in_utc() -> None:
     shown = "calls that ended from 2026-11-27T09:00:00.000Z to 2026-11-27T11:00:00.000Z"
     assert str(TimeRange(BOOKMARK, LATER_BOOKMARK)) == shown
 
 
-def test_all_history_is_shown_without_its_start() -> None:
+def test_all_history_is_displayed_without_a_start() -> None:
     shown = "all calls that ended before 2026-11-27T09:00:00.000Z"
     assert str(TimeRange(EPOCH, BOOKMARK)) == shown

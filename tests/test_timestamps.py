@@ -1,4 +1,4 @@
-"""Timestamps of settings, bookmarks and the API."""
+"""Parsing and formatting timestamps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_invalid_timestamp_is_rejected(text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "written"),
+    ("text", "formatted"),
     [
         ("2026-03-15", "2026-03-15T00:00:00.000Z"),
         ("2026-03-15T14:30:00", "2026-03-15T14:30:00.000Z"),
@@ -32,5 +32,5 @@ def test_invalid_timestamp_is_rejected(text: str, message: str) -> None:
         ("2026-03-15T14:30:00.1234567Z", "2026-03-15T14:30:00.123456Z"),
     ],
 )
-def test_timestamp_is_formatted_in_utc(text: str, written: str) -> None:
-    assert format_timestamp(parse_timestamp(text)) == written
+def test_timestamp_is_formatted_in_utc(text: str, formatted: str) -> None:
+    assert format_timestamp(parse_timestamp(text)) == formatted
