@@ -1,7 +1,7 @@
-"""Random histories of a team's calls, with faults, kills and resumptions: nothing is ever lost.
+"""Random histories of a team's calls never lose a row, despite faults, kills and resumed runs.
 
-``uv run pytest tests/test_histories.py --histories 5000 --histories-seed 7`` plays more of them,
-and the same ones again.
+``uv run pytest tests/test_histories.py --histories 5000 --histories-seed 7`` tries more of them,
+and the same ones each time.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ FAULTS = {
 }
 
 
-def headers_of(run: str, seed_value: int) -> Fault:
-    """Send headers that are missing or wrong for a whole run."""
+def header_fault(kind: str, seed_value: int) -> Fault:
+    """Return a fault that gives all responses of a run the same kind of headers."""
     random = Random(seed_value)  # noqa: S311 - not for secrets
     kinds: dict[str, Fault] = {
-        "right": lambda answer: answer,
+        "correct": lambda response: response,
         "no link": faults.without_headers("Link"),
         "no count": faults.without_headers("X-Total-Count"),
         "neither": faults.without_headers("Link", "X-Total-Count"),
@@ -69,13 +69,13 @@ def headers_of(run: str, seed_value: int) -> Fault:
         "random": faults.miscounted(lambda count: random.randint(0, 2 * count + 1)),
         "always a link": faults.with_headers(Link='</api/v2/call_usage?page=2>; rel="next"'),
     }
-    return kinds[run]
+    return kinds[kind]
 
 
-HEADERS = ("right", "right", "right", "no link", "no count", "neither")
+CORRECT_HEADERS = ("correct", "correct", "correct", "no link", "no count", "neither")
 WRONG_HEADERS = ("one too high", "one too low", "lagging", "random", "always a link")
 PRECISIONS: dict[str, Fault] = {
-    "exact": lambda answer: answer,
+    "exact": lambda response: response,
     "cut": faults.in_milliseconds(is_rounded=False),
     "rounded": faults.in_milliseconds(is_rounded=True),
 }
@@ -85,28 +85,28 @@ CATALOG = (Path(__file__).parent / "catalog.json").read_text(encoding="utf-8")
 
 @dataclass
 class Change:
-    """The changes of the source before a request."""
+    """Changes to the source before a request."""
 
     deleted: list[int]
-    """Places in the source."""
+    """Positions of calls in the source."""
     late: list[float]
-    """Calls finalized late: seconds before the run's end."""
+    """Calls finalized late, as seconds before the end of the period."""
     moved_ahead: list[tuple[int, float]]
-    """Places of calls whose end moves, and by how many seconds."""
+    """Positions of calls that get a later end, and by how many seconds."""
     edited: list[int]
-    """Places of calls that lose a participation, or get one."""
+    """Positions of calls that lose a participation."""
 
 
 @dataclass
 class Play:
-    """The events of one run."""
+    """One run, and everything that happens before it and during it."""
 
     new_seconds: list[float]
-    """The ends of calls completed before the run, counted from its period's start."""
+    """Calls completed before the run, as seconds since the start of its period."""
     ties: list[tuple[float, int]]
-    """Instants at which several calls end, and how many."""
+    """Times at which several calls end, and the number of calls."""
     late_before: list[float]
-    """Calls finalized late before the run: seconds before the period's start."""
+    """Calls finalized late, but before the run, as seconds before the start of its period."""
     page_size: int
     max_per_page: int
     selected: tuple[str, ...]
@@ -114,30 +114,30 @@ class Play:
     faults: dict[int, str]
     headers: str
     changes: dict[int, Change]
-    """By the number of the request before which they happen."""
+    """Changes by the number of the request that they precede."""
     changes_after_count: dict[int, Change]
-    """Likewise, when a server has counted and not yet selected."""
+    """Changes that happen after the server counts the calls, but before it selects them."""
     seed: int
-    """Of what the server does at random."""
+    """The seed for random headers and orders."""
     reorders_ties: bool = False
-    """Whether calls with the same end come in another order in each response."""
+    """Whether each response orders calls with the same end differently."""
 
     @property
     def is_undisturbed(self) -> bool:
-        """Whether the source stays as it is, and the headers, if any, are right."""
+        """Whether the source doesn't change, and headers are either correct or missing."""
         return not (self.faults or self.changes or self.changes_after_count) and (
-            self.headers in HEADERS
+            self.headers in CORRECT_HEADERS
         )
 
 
 def instants(last_second: int) -> st.SearchStrategy[float]:
-    """Whole seconds mostly, so that calls end at the same time, and finer times than the JSON's."""
+    """Mostly whole seconds, so calls tie, and some times that are more precise than the JSON."""
     decimals = st.sampled_from([0.0, 0.0, 0.0, 0.0004, 0.0006, 0.001499, 0.25])
     return st.builds(float.__add__, st.integers(0, last_second).map(float), decimals)
 
 
 new_seconds = instants(SECONDS_PER_RUN - 1)
-# A rounded bookmark may be half a millisecond after the true time.
+# This stays below LOOKBACK_SECONDS because a rounded bookmark may be half a millisecond too late.
 late_seconds = instants(LOOKBACK_SECONDS - 1)
 request_numbers = st.integers(1, 10)
 places = st.integers(0, 40)
@@ -158,14 +158,14 @@ plays = st.builds(
     selected=st.sampled_from([STREAMS, STREAMS[:1], STREAMS[1:]]),
     killed_after_lines=st.none() | st.integers(1, 40),
     faults=st.dictionaries(request_numbers, st.sampled_from(sorted(FAULTS)), max_size=3),
-    headers=st.sampled_from(HEADERS) | st.sampled_from(WRONG_HEADERS),
+    headers=st.sampled_from(CORRECT_HEADERS) | st.sampled_from(WRONG_HEADERS),
     changes=st.dictionaries(request_numbers, changes, max_size=3),
     changes_after_count=st.dictionaries(request_numbers, changes, max_size=1),
     seed=st.integers(0, 1000),
     reorders_ties=st.sampled_from([False, False, True]),
 )
-# Servers without a tie-breaker: more calls end at one instant than a page holds, and each response
-# orders them differently. Little else goes wrong, so that runs end and bookmarks move on.
+# Servers without a tie-breaker: more calls end at the same time than fit on a page, and each
+# response orders them differently. Little else goes wrong, so runs finish and bookmarks advance.
 reordered_crowds = st.builds(
     Play,
     new_seconds=st.lists(new_seconds, max_size=4),
@@ -177,7 +177,7 @@ reordered_crowds = st.builds(
     killed_after_lines=st.just(None),
     faults=st.just({})
     | st.dictionaries(request_numbers, st.sampled_from(sorted(FAULTS)), max_size=1),
-    headers=st.sampled_from(HEADERS) | st.sampled_from(WRONG_HEADERS),
+    headers=st.sampled_from(CORRECT_HEADERS) | st.sampled_from(WRONG_HEADERS),
     changes=st.just({}) | st.dictionaries(request_numbers, changes, max_size=1),
     changes_after_count=st.just({}),
     seed=st.integers(0, 1000),
@@ -186,13 +186,13 @@ reordered_crowds = st.builds(
 
 
 def in_microseconds(time: datetime) -> str:
-    """Write a time as a database keeps it."""
+    """Format a time with the precision of Tuple's database."""
     return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 @dataclass
 class Source:
-    """The calls that Tuple has, and every version of all that it ever had."""
+    """Tuple's current calls, and every version of every call it has ever had."""
 
     precision: str
     log: CallLog = field(default_factory=CallLog)
@@ -230,29 +230,29 @@ class Source:
         self.log.add(latest | edits)
 
     def shown(self, calls: list[Call]) -> list[Call]:
-        """Return calls as the API's JSON shows them."""
-        answer = PRECISIONS[self.precision](Answer(200, json.dumps(calls).encode()))
-        assert answer
-        shown: list[Call] = json.loads(answer.body)
+        """Return calls with times as precise as in the API's JSON."""
+        response = PRECISIONS[self.precision](Answer(200, json.dumps(calls).encode()))
+        assert response
+        shown: list[Call] = json.loads(response.body)
         return shown
 
 
 def bookmark_of(state: dict[str, Any], stream: str) -> datetime:
-    """Return a bookmark. If there is none, the stream has been read to the epoch."""
+    """Return a stream's bookmark, or the epoch if it's missing."""
     bookmark = state.get("bookmarks", {}).get(stream, {})
     return parse_timestamp(bookmark.get("replication_key_value", "1970-01-01"))
 
 
 @dataclass
 class Target:
-    """Keeps what a run wrote up to its last STATE, and more only if the run came to its end."""
+    """A target that keeps rows up to the last STATE, and later ones only if the run finished."""
 
     rows: dict[str, dict[int, dict[str, Any]]] = field(
         default_factory=lambda: {name: {} for name in STREAMS}
     )
     state: dict[str, Any] = field(default_factory=dict)
 
-    def take(self, lines: list[bytes], *, came_to_its_end: bool) -> None:
+    def take(self, lines: list[bytes], *, finished: bool) -> None:
         pending: list[dict[str, Any]] = []
         for line in lines:
             message = json.loads(line)
@@ -262,11 +262,11 @@ class Target:
                 self._keep(pending)
                 pending = []
                 self._advance(message["value"])
-        if came_to_its_end:
+        if finished:
             self._keep(pending)
 
     def latest_bookmark(self) -> datetime:
-        """Return the later bookmark of the two. The next run reads calls that ended after it."""
+        """Return the later of the two bookmarks. The next run reads all calls that end after it."""
         return max(bookmark_of(self.state, name) for name in STREAMS)
 
     def _keep(self, records: list[dict[str, Any]]) -> None:
@@ -281,7 +281,7 @@ class Target:
 
 
 def play(source: Source, target: Target, each: Play, end: float) -> bool:
-    """Run the tap once, let the target take what it wrote, and tell whether it came to its end."""
+    """Run the tap once, pass its output to the target, and return whether the run finished."""
 
     def change(changes: dict[int, Change], number: int) -> None:
         if number in changes:
@@ -293,7 +293,7 @@ def play(source: Source, target: Target, each: Play, end: float) -> bool:
         on_request=lambda number: change(each.changes, number),
         on_count=lambda number: change(each.changes_after_count, number),
         every_answer=faults.all_of(
-            PRECISIONS[source.precision], headers_of(each.headers, each.seed)
+            PRECISIONS[source.precision], header_fault(each.headers, each.seed)
         ),
         max_per_page=each.max_per_page,
         requests_per_minute=10_000,
@@ -314,32 +314,32 @@ def play(source: Source, target: Target, each: Play, end: float) -> bool:
             "requests_per_minute": 10_000,
         }
         pipe = Pipe(each.killed_after_lines)
-        came_to_its_end = False
+        finished = False
         with standing_in(pipe, StandingClock()):
             try:
                 state = json.loads(json.dumps(target.state))
                 TapTuple(config=config, state=state, catalog=catalog).sync_all()
-                came_to_its_end = True
-                event("came to its end")
+                finished = True
+                event("finished")
             except KilledError:
                 event("killed")
             except SingerSDKError as error:
                 event(f"{type(error).__name__} {each.headers}")
-    target.take(pipe.lines, came_to_its_end=came_to_its_end)
+    target.take(pipe.lines, finished=finished)
     assert len(sandbox.requests) < MAX_REQUESTS
-    return came_to_its_end
+    return finished
 
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    """Keep the log of thousands of runs to itself."""
+    """Silence the log of thousands of runs."""
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
 
 
 @pytest.mark.slow
-def test_random_histories_lose_no_row(histories_wanted: tuple[int, int]) -> None:
+def test_random_histories_never_lose_a_row(histories_wanted: tuple[int, int]) -> None:
     count, seed_value = histories_wanted
 
     @seed(seed_value)
@@ -365,12 +365,12 @@ def test_random_histories_lose_no_row(histories_wanted: tuple[int, int]) -> None
             for second, count in each.ties:
                 for _ in range(count):
                     source.add(start + second)
-            came_to_its_end = play(source, target, each, start + SECONDS_PER_RUN - 1)
-            if came_to_its_end and each.is_undisturbed and each.selected == STREAMS:
+            finished = play(source, target, each, start + SECONDS_PER_RUN - 1)
+            if finished and each.is_undisturbed and each.selected == STREAMS:
                 present = {call["id"] for call in source.log.calls(FIRST_END)}
-                left_out = present - target.rows["calls"].keys()
-                assert not left_out, f"an undisturbed run left out {left_out}"
-        undisturbed = Play([], [], [], 5, 1000, STREAMS, None, {}, "right", {}, {}, 0)
+                skipped = present - target.rows["calls"].keys()
+                assert not skipped, f"an undisturbed run skipped {skipped}"
+        undisturbed = Play([], [], [], 5, 1000, STREAMS, None, {}, "correct", {}, {}, 0)
         since = target.latest_bookmark()
         assert play(source, target, undisturbed, len(script) * SECONDS_PER_RUN)
 
