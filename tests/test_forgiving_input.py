@@ -106,7 +106,7 @@ def test_whole_number_settings_may_end_in_point_zero(tap: TapCommand, serve: Ser
 
 
 @pytest.mark.parametrize("text", ["", " \n", "null", "{}"])
-def test_empty_state_is_read_from_the_start(
+def test_run_with_empty_state_reads_from_the_start(
     tap: TapCommand, serve: Serve, tmp_path: Path, text: str
 ) -> None:
     state = tmp_path / "state.json"

@@ -83,7 +83,7 @@ names = (
 
 
 def check(run: Run, *, may_echo: str | None = None) -> None:
-    """Check what is true of every run. `may_echo` is a type of message that may quote the input."""
+    """Check the invariants of every run. Messages of type `may_echo` may quote the input."""
     assert EMAIL not in run.stderr
     assert TOKEN not in run.stderr
     assert "Traceback (most recent call last)" not in run.stderr

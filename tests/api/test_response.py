@@ -119,11 +119,11 @@ def test_invalid_value_is_reported_before_its_page_is_written(
 ) -> None:
     sandbox = serve(make_calls(30))
 
-    def spoil(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def make_invalid(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
         calls[2][field] = value
         return calls
 
-    sandbox.faults.extend([None, faults.edited(spoil)])
+    sandbox.faults.extend([None, faults.edited(make_invalid)])
     run = tap(config=config_for(sandbox, page_size=10))
 
     assert run.returncode == 1
