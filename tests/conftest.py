@@ -1,4 +1,4 @@
-"""Shared fixtures: sandboxes with known calls, the tap's command line, and PostgreSQL."""
+"""Shared fixtures: a sandbox with known calls, the tap's command line and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ HISTORIES_SEED = "TAP_TUPLE_HISTORIES_SEED"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add options for the number and seed of random histories."""
+    """Add options for the number and the seed of random tests."""
     parser.addoption("--histories", type=int, default=300, help="Random histories to play.")
     parser.addoption("--fuzz", type=int, default=40, help="Examples of each kind of odd input.")
     parser.addoption("--histories-seed", type=int, help="Which ones; the header says it.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the histories once for all workers, which inherit the environment."""
+    """Choose the seed once for all workers, which inherit it through the environment."""
     chosen = config.getoption("--histories-seed")
     if chosen is not None:
         os.environ[HISTORIES_SEED] = str(chosen)
@@ -50,20 +50,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header() -> str:
-    """Print the seed, so that a failure can be played again."""
+    """Print the seed, so that a failure can be reproduced."""
     return f"random histories: --histories-seed={os.environ[HISTORIES_SEED]}"
 
 
 @pytest.fixture
 def histories_wanted(request: pytest.FixtureRequest) -> tuple[int, int]:
-    """The number of random histories, and their seed."""
+    """The number of random histories to play, and their seed."""
     return request.config.getoption("--histories"), int(os.environ[HISTORIES_SEED])
 
 
 def make_call(
     number: int, *, ended_at: datetime | str | None = None, participations: int = 2
 ) -> Call:
-    """Make a call. Each ends a minute after the one with the previous number."""
+    """Make a call. Each one ends a minute after the one with the previous number."""
     end = ended_at or FIRST_END + timedelta(minutes=number)
     ended = end if isinstance(end, str) else api_time(end)
     started = api_time(FIRST_END + timedelta(minutes=number - 30))
@@ -90,7 +90,7 @@ def make_calls(count: int, **options: Any) -> list[Call]:
 
 
 def api_time(timestamp: datetime) -> str:
-    """Write a timestamp as the API does."""
+    """Format a timestamp like the API does."""
     return timestamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -115,13 +115,13 @@ def bookmarks(state: dict[str, Any]) -> tuple[str | None, str | None]:
 
 
 def minute(number: float) -> str:
-    """Return when the call of a number ended."""
+    """Return the time at which the call with a number ended."""
     return api_time(FIRST_END + timedelta(minutes=number))
 
 
 @dataclass
 class Run:
-    """The output and the exit code of a run."""
+    """The output and exit code of a run of the tap."""
 
     returncode: int
     stdout: str
@@ -129,11 +129,11 @@ class Run:
 
     @cached_property
     def messages(self) -> list[dict[str, Any]]:
-        """Standard output as Singer messages, all of them whole."""
+        """The Singer messages on standard output. Each must be complete."""
         return [json.loads(line) for line in self.stdout.split("\n") if line]
 
     def records(self, stream: str) -> list[dict[str, Any]]:
-        """Return a stream's records in the order written."""
+        """Return a stream's records in the order in which they were written."""
         return [
             message["record"]
             for message in self.messages
@@ -150,13 +150,13 @@ class Run:
 
     @property
     def state(self) -> dict[str, Any]:
-        """The last state, or an empty one."""
+        """The last state, or an empty one if there isn't any."""
         states = [m["value"] for m in self.messages if m["type"] == "STATE"]
         return states[-1] if states else {}
 
     @property
     def errors(self) -> list[str]:
-        """The lines at level ERROR, without what a logger puts before them."""
+        """The lines at level ERROR, without the logger's prefix."""
         return [line.split(" | ", 3)[-1] for line in self.stderr.splitlines() if "| ERROR " in line]
 
 
@@ -164,7 +164,7 @@ class TapCommand:
     """The tap's command line, run as a separate process."""
 
     def __init__(self, folder: Path, server: ForkServer) -> None:
-        """Keep configuration, state and catalog in a folder."""
+        """Store the configuration, state and catalog in a folder."""
         self._folder = folder
         self._server = server
 
@@ -177,7 +177,7 @@ class TapCommand:
         env: dict[str, str] | None = None,
         time_flies: bool = False,
     ) -> Run:
-        """Run the tap to its end, with waits that take no time if `time_flies`."""
+        """Run the tap until it exits. Its waits take no real time if `time_flies`."""
         command = self.command(*arguments, config=config, state=state, catalog=catalog)
         done = self._server.run(
             command[COMMAND_WORDS:],
@@ -186,7 +186,7 @@ class TapCommand:
             time_flies=time_flies,
         )
         run = Run(*done)
-        # Whatever a test checks, the tap must not report a bug of its own.
+        # Whatever a test checks, the tap must never report an internal error.
         assert "Please report this" not in run.stderr, run.stderr
         return run
 
@@ -197,7 +197,7 @@ class TapCommand:
         state: dict[str, Any] | None = None,
         catalog: dict[str, Any] | None = None,
     ) -> list[str]:
-        """Return the command line, to start a separate process."""
+        """Return the command line, for tests that start the process themselves."""
         command = [sys.executable, "-m", "tap_tuple", *arguments]
         files = {"config": config, "state": state, "catalog": catalog}
         for option, value in files.items():
@@ -208,7 +208,7 @@ class TapCommand:
         return command
 
     def discover(self, **edits: Any) -> dict[str, Any]:
-        """Return the catalog, with streams selected as `edits` says: ``calls=False``."""
+        """Return the catalog. `edits` can deselect streams, for example ``calls=False``."""
         catalog: dict[str, Any] = json.loads(self("--discover").stdout)
         for stream in catalog["streams"]:
             root = next(m for m in stream["metadata"] if not m["breadcrumb"])
@@ -217,9 +217,9 @@ class TapCommand:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment without settings that a developer may have in it.
+    """Return the environment without a developer's settings that could affect the tests.
 
-    Without bytecode, Meltano and the loaders would take twice as long to start.
+    PYTHONDONTWRITEBYTECODE would make Meltano and the loaders take twice as long to start.
     """
     own = ("TAP_TUPLE", "TARGET_", "MELTANO_", "LOGLEVEL", "PYTHONDONTWRITEBYTECODE")
     return {name: value for name, value in os.environ.items() if not name.startswith(own)}
@@ -227,7 +227,7 @@ def clean_environment() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def fork_server() -> Iterator[ForkServer]:
-    """Runs the tap's command line without waiting for its imports."""
+    """A server that runs the tap's command line without waiting for its imports."""
     server = ForkServer()
     yield server
     server.stop()
@@ -241,7 +241,7 @@ def tap(tmp_path: Path, fork_server: ForkServer) -> TapCommand:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Sandbox]]:
-    """Start sandboxes that stop with the test."""
+    """A function that starts sandboxes, which stop at the end of the test."""
     started: list[Sandbox] = []
 
     def start(calls: list[Call] | CallLog, **options: Any) -> Sandbox:
@@ -257,12 +257,12 @@ def serve() -> Iterator[Callable[..., Sandbox]]:
 
 
 def config_for(sandbox: Sandbox, **settings: Any) -> dict[str, Any]:
-    """Return settings that send the tap to a sandbox."""
+    """Return settings that point the tap to a sandbox."""
     return {"api_url": sandbox.url, "api_token": sandbox.token, **settings}
 
 
 def expected_rows(calls: list[Call]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the rows of both streams for calls of the API."""
+    """Return the expected rows of both streams for calls from the API."""
     participations = [
         {
             "id": participation["id"],
@@ -288,7 +288,7 @@ def expected_rows(calls: list[Call]) -> tuple[list[dict[str, Any]], list[dict[st
 
 
 def record_time(text: str | None) -> str | None:
-    """Write a timestamp of the API as RECORD messages do: in UTC, decimals only if needed."""
+    """Format a timestamp like RECORD messages do: in UTC, with decimals only if needed."""
     if text is None:
         return None
     time = datetime.fromisoformat(text)

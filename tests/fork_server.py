@@ -1,6 +1,6 @@
-"""Runs the tap's command line quickly: a process that has imported it forks for each run.
+"""Runs the tap's command line quickly, by forking a process that has already imported it.
 
-To import the SDK takes most of a second, and the tests run the command line hundreds of times. Each
+Importing the SDK takes most of a second, and the tests run the command line hundreds of times. Each
 run is still a separate process, with its own arguments, environment and output.
 """
 
@@ -26,7 +26,7 @@ PROGRAMS = {"tap-tuple": __main__.main, "tap-tuple-check": check.main}
 
 
 class ForkServer:
-    """A process that forks for each run."""
+    """A process that forks itself for each run."""
 
     def __init__(self) -> None:
         """Start the process, which imports the tap once."""
@@ -46,7 +46,7 @@ class ForkServer:
         time_flies: bool = False,
         program: str = "tap-tuple",
     ) -> tuple[int, str, str]:
-        """Run the command line of a program to its end.
+        """Run the command line of a program until it exits.
 
         Returns:
             The exit code, standard output and standard error.
@@ -102,7 +102,7 @@ def _run(request: dict[str, Any]) -> NoReturn:
         PROGRAMS[request["program"]]()
     except SystemExit as ended:
         returncode = ended.code if isinstance(ended.code, int) else bool(ended.code)
-    except BaseException:  # noqa: BLE001 - as the interpreter does
+    except BaseException:  # noqa: BLE001 - like the interpreter does
         traceback.print_exc()
     finally:
         sys.stdout.flush()
@@ -111,7 +111,7 @@ def _run(request: dict[str, Any]) -> NoReturn:
 
 
 def _let_time_fly() -> None:
-    """Make sleep() advance the clock without waiting."""
+    """Make sleep() advance the clock instead of waiting."""
     monotonic, waited = time.monotonic, [0.0]
     patch.multiple(time, sleep=waited.append, monotonic=lambda: monotonic() + sum(waited)).start()
 

@@ -1,4 +1,4 @@
-"""Runs the tap in the test's process, where the clock can be replaced."""
+"""Runs the tap in the test's own process, so that its clock and output can be replaced."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class StandingClock:
     """A clock that advances only during waits, which take no real time."""
 
     def __init__(self) -> None:
-        """Start at any time."""
+        """Start at an arbitrary time."""
         self.now = 1000.0
         self.waits: list[float] = []
 
@@ -32,13 +32,13 @@ class StandingClock:
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        """Advance the clock."""
+        """Advance the clock instead of waiting."""
         self.waits.append(seconds)
         self.now += seconds
 
 
 class Pipe(io.TextIOBase):
-    """Accepts whole lines until the tap is to be killed."""
+    """Accepts whole lines, and simulates a kill after a number of them."""
 
     def __init__(self, lines_until_killed: int | None) -> None:
         self.lines: list[bytes] = []
@@ -46,7 +46,7 @@ class Pipe(io.TextIOBase):
 
     @property
     def buffer(self) -> Pipe:
-        """The pipe itself, for writers of bytes."""
+        """The object that bytes are written to."""
         return self
 
     @override
@@ -61,7 +61,7 @@ class Pipe(io.TextIOBase):
 
 @contextmanager
 def standing_in(pipe: Pipe, clock: StandingClock) -> Generator[None]:
-    """Replace standard output by the pipe, and the time by the clock."""
+    """Replace standard output with the pipe, and the time with the clock."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     time_stands = patch.multiple(time, sleep=clock.sleep, monotonic=clock.monotonic)
     try:

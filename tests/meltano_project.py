@@ -1,4 +1,4 @@
-"""Runs Meltano in a copy of this project, with a state that each test owns."""
+"""Runs Meltano in a copy of this project, with separate state for each test."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class MeltanoProject:
         """Prepare to run Meltano.
 
         Args:
-            folder: The project's folder; its state is kept there too.
-            system: Where plugins are installed; in the project by default.
+            folder: The project's folder, which also contains its state.
+            system: The folder to install plugins in. Defaults to the project's folder.
         """
         self.folder = folder
         self.environment = clean_environment() | {
@@ -37,7 +37,7 @@ class MeltanoProject:
 
     @classmethod
     def copy_of_this_project(cls, folder: Path, *, system: Path) -> MeltanoProject:
-        """Copy meltano.yml into a folder, where a test may change it."""
+        """Copy meltano.yml to a folder, where a test can change it."""
         text = (ROOT / "meltano.yml").read_text(encoding="utf-8")
         folder.mkdir(parents=True)
         (folder / "output").mkdir()
@@ -47,17 +47,17 @@ class MeltanoProject:
         return cls(folder, system=system)
 
     def __call__(self, *arguments: str, env: dict[str, str] | None = None) -> str:
-        """Run a command of Meltano.
+        """Run a Meltano command, which must succeed.
 
         Returns:
-            All that it printed.
+            Its combined output.
         """
         done = self.try_to(*arguments, env=env)
         assert done.returncode == 0, done.stdout
         return done.stdout
 
     def follow(self, commands: str, env: dict[str, str]) -> None:
-        """Run lines of a shell, as a person pastes them, each of which has to succeed."""
+        """Run shell commands, like someone who pastes them. All of them must succeed."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", commands],  # noqa: S607
@@ -73,7 +73,7 @@ class MeltanoProject:
     def try_to(
         self, *arguments: str, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command of Meltano that may fail."""
+        """Run a Meltano command that may fail."""
         return subprocess.run(
             [Path(sys.executable).with_name("meltano"), *arguments],
             cwd=self.folder,

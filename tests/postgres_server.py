@@ -1,4 +1,4 @@
-"""Runs a PostgreSQL server that is installed as a Python package."""
+"""Runs a PostgreSQL server from a Python package."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOBODY = "nobody"
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
+    """Return an unused port on this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -72,7 +72,7 @@ def postgres_server() -> Generator[str]:
         )
 
     run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync")
-    # Far from UTC, so that a timestamp that is shifted on its way is seen.
+    # Use a time zone far from UTC, so that tests notice shifted timestamps.
     options = f"-h 127.0.0.1 -p {port} -k {home} -c fsync=off -c timezone=America/New_York"
     run("pg_ctl", "-w", "-l", str(home / "log"), "-o", options, "start")
     try:

@@ -1,4 +1,4 @@
-"""Answers with bytes that may be no HTTP at all, and keeps what it was sent."""
+"""A server that sends arbitrary bytes, even invalid HTTP, and records the requests."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class RawServer:
-    """A server on a free port of 127.0.0.1, from ``with`` until its end."""
+    """A server on a free port of 127.0.0.1, which runs inside a ``with`` block."""
 
     def __init__(self, answer: bytes, *, drip_seconds: float | None = None) -> None:
         """Prepare to send a response to each request.
 
         Args:
             answer: The bytes to send.
-            drip_seconds: The time between two bytes of the body. Without it, there is no delay.
+            drip_seconds: The delay between the bytes of the body. None means no delay.
         """
         self.received: list[bytes] = []
         self._answer = answer
@@ -31,7 +31,7 @@ class RawServer:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
-        """Start to serve."""
+        """Start the server."""
         self._thread.start()
         return self
 
@@ -41,7 +41,7 @@ class RawServer:
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        """Stop, and free the port."""
+        """Stop the server and release the port."""
         self._stopping.set()
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
             pass

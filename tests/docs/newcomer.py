@@ -34,7 +34,7 @@ class Newcomer:
         # uv installs tools in `.local/bin`, so that's on the path of its users.
         # psql comes with PostgreSQL.
         places = [str(python / "bin"), str(self.home / ".local/bin"), *path, postgres_binaries()]
-        # Nor do they have a developer's Python settings.
+        # They don't have a developer's Python settings, either.
         theirs = {
             name: value
             for name, value in clean_environment().items()

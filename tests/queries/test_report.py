@@ -73,7 +73,7 @@ KNOWN = (
     monday_call(60, (A, 0, 60), (B, 15, 60)),
     call("2026-03-04 09:00", 30, (A, 0, 30), (B, 0, 30), (C, 10, 30)),
     call("2026-03-05 09:00", 30, (D, 0, 30)),
-    # After a week without calls, a week that isn't over yet.
+    # After a week without calls comes a week that isn't over yet.
     call("2026-03-17 09:00", 90, (C, 0, 90), (A, 0, None), (D, 30, 60), (DELETED, 0, 90)),
 )
 
@@ -164,13 +164,13 @@ class Database:
         with closing(self.connect()) as connection:
             warehouse = Warehouse(connection, schema=self.schema, **self.dialect)
             warehouse.load(*calls)
-            answers = {
+            results = {
                 path.stem: warehouse.ask(path.stem)
                 for path in QUERIES.glob("*.sql")
                 if path.stem not in {"delete_unrefreshed", "views"}
             }
             connection.commit()
-        return answers
+        return results
 
     def draw(self, *options: str | Path) -> Result:
         """Run the command."""
@@ -224,11 +224,11 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 
 class TestCharts:
     def test_weeks_chart_sums_the_hours_of_everyone(self, database: Database) -> None:
-        answers = database.load(*KNOWN)
+        results = database.load(*KNOWN)
 
         rows = database.page().rows("weeks")
 
-        hours = answers["hours_paired_per_person_and_week"]
+        hours = results["hours_paired_per_person_and_week"]
         assert [row["week"][:10] for row in rows] == [
             f"{MONDAY + timedelta(days=days)}" for days in (0, 7, 14)
         ]
@@ -242,13 +242,13 @@ class TestCharts:
         assert [row["is_whole"] for row in rows] == [True, True, False]
 
     def test_matrix_has_every_pair_in_both_directions(self, database: Database) -> None:
-        answers = database.load(*KNOWN)
+        results = database.load(*KNOWN)
 
         page = database.page()
 
-        last_days = {(a, b): day for a, b, day in answers["last_time_together"]}
+        last_days = {(a, b): day for a, b, day in results["last_time_together"]}
         expected = []
-        for a, b, calls, minutes in answers["who_pairs_with_whom"]:
+        for a, b, calls, minutes in results["who_pairs_with_whom"]:
             day = f"{last_days[a, b]:%-d %b %Y}"
             text = f"{minutes / 60:,.1f} hours in {calls} call{'s' * (calls > 1)}, last on {day}"
             expected += [f"{a[0]} and {b[0]}: {text}", f"{b[0]} and {a[0]}: {text}"]
@@ -256,13 +256,13 @@ class TestCharts:
         assert "b and a: 1.2 hours in 2 calls, last on 4 Mar 2026" in page.pairs
 
     def test_sizes_chart_matches_the_query(self, database: Database) -> None:
-        answers = database.load(*KNOWN)
+        results = database.load(*KNOWN)
 
         rows = database.page().rows("sizes")
 
         assert [(row["participants"], row["calls"], row["percent"]) for row in rows] == [
             (size, calls, float(percent))
-            for size, calls, percent in answers["share_of_calls_by_size"]
+            for size, calls, percent in results["share_of_calls_by_size"]
         ]
         assert [row["size"] for row in rows] == [
             "1 (solo): 25.0 %",
@@ -360,7 +360,7 @@ WEEKLY = tuple(
     call(f"{MONDAY + timedelta(weeks=week)} 09:00", minutes, (A, 0, minutes), (B, 0, minutes))
     for week, minutes in enumerate((60, 60, 60, 60, 60, 60, 60, 120))
 )
-"""Eight weeks: in the first four, two people pair for four hours. In the others, for five."""
+"""Eight weeks of pairing: four hours in the first four weeks, and five in the last four."""
 LAST_FRIDAY = call("2026-04-24 09:00", 10, (C, 0, 10), (D, 0, 10))
 
 

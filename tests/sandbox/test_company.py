@@ -126,11 +126,11 @@ def test_clock_can_use_any_time_zone(company: Company, year: list[Call]) -> None
     assert company.calls(NOW.astimezone(timezone(timedelta(hours=14)))) == year
 
 
-def test_calls_are_sorted_like_in_the_api(year: list[Call]) -> None:
+def test_calls_are_sorted_as_in_the_api(year: list[Call]) -> None:
     assert year == sorted(year, key=lambda call: (call["ended_at"], call["id"]))
 
 
-def test_calls_are_formatted_like_in_the_api(year: list[Call]) -> None:
+def test_calls_are_formatted_as_in_the_api(year: list[Call]) -> None:
     for call in year:
         assert list(call) == [
             "id",
