@@ -117,12 +117,16 @@ def run(
         plugin_command = plugin.cli
     except Exception as error:  # noqa: BLE001 - whatever a user's log configuration raises
         kind = type(error).__name__
-        sys.exit(f"Can't set up the log ({kind}). Check LOGLEVEL and SINGER_SDK_LOG_CONFIG.")
+        click.echo(
+            f"Can't set up the log ({kind}). Check LOGLEVEL and SINGER_SDK_LOG_CONFIG.", err=True
+        )
+        sys.exit(exit_code_of_failure)
     stop_on_signals()
     try:
         exit_code = (command or plugin_command).main(standalone_mode=False)
     except StoppedBySignal as stopped:
-        plugin.logger.warning("%s", f"Stopped by {stopped.name}. {advice_when_stopped}".rstrip())
+        message = f"Stopped by {stopped.name}. {advice_when_stopped}".rstrip()
+        plugin.logger.warning("%s", message)
         raise
     except Exception as error:  # noqa: BLE001 - a traceback quotes values, such as emails
         frames = "".join(traceback.format_tb(error.__traceback__))

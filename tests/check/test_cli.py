@@ -116,6 +116,14 @@ def test_web_page_is_an_error(serve: Callable[..., Sandbox], check_command: Chec
         assert "Check api_url and your network." in done.stderr.splitlines()[-1]
 
 
+def test_invalid_log_level_is_an_error(check_command: CheckCommand) -> None:
+    """1 would mean that the API differs from its documentation."""
+    done = check_command(LOGLEVEL="nonsense")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Can't set up the log")
+
+
 def test_missing_token_is_an_error(check_command: CheckCommand) -> None:
     done = check_command()
 
