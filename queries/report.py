@@ -49,12 +49,12 @@ FEW_PEOPLE = 2
 """Up to this number, a sentence says more than a matrix."""
 MIN_GROUP = 5
 """Without people, the report says nothing about smaller groups, who could be recognized."""
+QUARTER = timedelta(days=90)
+"""People who haven't been in a call for so long may have left."""
 WEEKS_PER_PERIOD = 4
 """The trend compares the last four whole weeks with the four before."""
 NO_REPORT = {"calls_per_month", "delete_unrefreshed", "views"}
 """Files of this folder that the report doesn't use."""
-
-alt.data_transformers.disable_max_rows()
 
 
 def fail(message: str) -> NoReturn:
@@ -107,7 +107,7 @@ def name_people(emails: list[str], *, pseudonyms: bool) -> dict[str, str]:
         numbers = list(range(1, len(emails) + 1))
         random.SystemRandom().shuffle(numbers)
         return {email: f"Person {number}" for email, number in zip(emails, numbers, strict=True)}
-    # Without an @ it is a hash.
+    # Without an @, it's a hash.
     names = {email: email.split("@")[0][: 24 if "@" in email else 8] for email in emails}
     times = Counter(names.values())
     return {email: name if times[name] == 1 else email for email, name in names.items()}
@@ -220,14 +220,12 @@ def make_page(answers: Answers, *, pseudonyms: bool = False, no_people: bool = F
     recent, before = split_periods(weeks)
     listed = (answer["user_email"] for answer in answers.values() if "user_email" in answer.columns)
     names = name_people(list(dict.fromkeys(chain(order, *listed))), pseudonyms=pseudonyms)
-    charts: dict[str, alt.Chart | None] = {
-        "weeks": draw_weeks(weeks) if weeks.height > 1 and weeks["hours"].count() else None,
-        "sizes": draw_sizes(sizes) if sizes.height > 1 else None,
-    }
-    covers = answers["calls_and_people"].to_dicts()
-    is_hidden = no_people and bool(covers) and covers[0]["people"] < MIN_GROUP
-    if is_hidden:
-        charts = {}
+    is_hidden = no_people and answers["calls_and_people"]["people"].sum() < MIN_GROUP
+    charts = {}
+    if weeks.height > 1 and weeks["hours"].count() and not is_hidden:
+        charts["weeks"] = draw_weeks(weeks).to_dict()
+    if sizes.height > 1 and not is_hidden:
+        charts["sizes"] = draw_sizes(sizes).to_dict()
     has_matrix = len(order) > FEW_PEOPLE and not no_people
     environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True)
     environment.filters["median"] = median
@@ -244,9 +242,9 @@ def make_page(answers: Answers, *, pseudonyms: bool = False, no_people: bool = F
         min_group=MIN_GROUP if no_people else 0,
         no_people=no_people,
         is_hidden=is_hidden,
-        quarter=timedelta(days=90),
+        quarter=QUARTER,
         made_at=datetime.now(UTC),
-        charts={name: chart.to_dict() for name, chart in charts.items() if chart},
+        charts=charts,
         bundle=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed", vl_version=VEGA_LITE),
     )
 
@@ -258,7 +256,7 @@ def make_page(answers: Answers, *, pseudonyms: bool = False, no_people: bool = F
 @click.option(
     "--pseudonyms",
     is_flag=True,
-    help="Replace names by numbers, which are different in each report.",
+    help="Replace names with numbers, which are different in each report.",
 )
 @click.option(
     "--no-people",

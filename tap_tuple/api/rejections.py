@@ -49,8 +49,7 @@ def explain_rejection(response: requests.Response, body: bytes, url_base: str, p
     if status in REDIRECTS:
         return _explain_redirect(response, url_base)
 
-    is_web_page = body.lstrip().startswith(b"<")
-    if is_web_page and status in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
+    if is_web_page(body) and status in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
         return (
             f"Got a web page instead of a response from Tuple (HTTP {status}). It probably "
             f"comes from a proxy or firewall in front of {url}. Check api_url and your network."
@@ -58,6 +57,11 @@ def explain_rejection(response: requests.Response, body: bytes, url_base: str, p
 
     template = REJECTIONS.get(status, "Tuple rejected the request (HTTP {status}).")
     return template.format(status=status, url=url, quote=_quote_error(body)).strip()
+
+
+def is_web_page(body: bytes) -> bool:
+    """Return whether a body is HTML, which probably comes from a proxy or firewall."""
+    return body.lstrip().startswith(b"<")
 
 
 def _explain_redirect(response: requests.Response, url_base: str) -> str:

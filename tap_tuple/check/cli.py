@@ -19,10 +19,11 @@ from tap_tuple.check.statements import NO_RESPONSE, TOO_MANY_REQUESTS, check_all
 from tap_tuple.singer.command import run
 from tap_tuple.streams import Calls
 from tap_tuple.sync import time_range_of_run
-from tap_tuple.tap import TapTuple, load_config
+from tap_tuple.tap import TapTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import PurePath
 
     from tap_tuple.check.months import MonthCount
 
@@ -80,8 +81,8 @@ def check_command(
         msg = "--format csv is for --months. Use text or json."
         raise click.UsageError(msg, context)
 
-    files = [path for path in config_files if path != "ENV"]
-    tap = TapTuple(config=load_config(list(files)), parse_env_config=True)
+    files: list[PurePath | str] = [path for path in config_files if path != "ENV"]
+    tap = TapTuple(config=files, parse_env_config=True)
     stream = Calls(tap)
     if months:
         started_at = datetime.now(UTC)

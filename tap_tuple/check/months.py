@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from singer_sdk.exceptions import FatalAPIError
@@ -14,8 +14,12 @@ from tap_tuple.timestamps import TimeRange, format_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from tap_tuple.check.probe import Probe, Reply
+
+
+LONGEST_MONTH = timedelta(days=31)
 
 
 class MonthCount(NamedTuple):
@@ -77,7 +81,7 @@ def _months(since: datetime, until: datetime) -> Iterator[TimeRange]:
     """Split a time range at the beginning of each month."""
     start = since
     while start < until:
-        year, month = divmod(start.year * 12 + start.month, 12)
-        next_month = datetime(year, month + 1, 1, tzinfo=UTC)
+        first_day = start.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        next_month = (first_day + LONGEST_MONTH).replace(day=1)
         yield TimeRange(start, min(next_month, until))
         start = next_month

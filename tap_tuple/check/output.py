@@ -31,7 +31,7 @@ MONTHS_HINT = "These are your team's exact numbers. They aren't meant for a publ
 
 
 def print_results(results: Iterable[Result], heading: str) -> None:
-    """Print a line per statement, as soon as it has been checked."""
+    """Print a line per statement, grouped by area."""
     click.echo(heading)
     area = ""
     for statement, outcome in results:

@@ -12,7 +12,7 @@ import msgspec
 from singer_sdk.exceptions import FatalAPIError, RetriableAPIError
 
 from tap_tuple.api.network import read_body
-from tap_tuple.api.rejections import explain_rejection
+from tap_tuple.api.rejections import explain_rejection, is_web_page
 from tap_tuple.api.response import INVALID_JSON, total_count
 from tap_tuple.api.retries import RateLimitedError, Retries, RetryPolicy, raise_if_transient
 
@@ -37,6 +37,8 @@ POLICY = RetryPolicy(
 )
 """Someone is watching, but a rate limit that others use up is worth waiting for."""
 
+OWN_TOKEN = ""
+"""Represents the token in the tap's settings, which is never empty."""
 
 UNAVAILABLE = {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 """Statuses that say nothing about the API itself."""
@@ -68,8 +70,8 @@ class Reply:
 
     @property
     def is_web_page(self) -> bool:
-        """Whether the body is HTML, which probably comes from a proxy."""
-        return self.body.lstrip().startswith(b"<")
+        """Whether the body is HTML instead of JSON."""
+        return is_web_page(self.body)
 
     @cached_property
     def json(self) -> Json:
@@ -115,11 +117,11 @@ class Probe:
     requests_sent: int = field(default=0, init=False)
     """Number of requests so far, including retries."""
 
-    def get(self, *, token: str | None = "", **params: object) -> Reply:
+    def get(self, *, token: str | None = OWN_TOKEN, **params: object) -> Reply:
         """Send a request, and again if that fails for a reason that may pass.
 
         Args:
-            token: Sent instead of the tap's token, or None to send none.
+            token: Another token than the tap's own, or None to send none.
             **params: Query parameters.
 
         Raises:
@@ -132,7 +134,7 @@ class Probe:
         )
         if token is None:
             del request.headers["Authorization"]
-        elif token:
+        elif token != OWN_TOKEN:
             request.headers["Authorization"] = f"Bearer {token}"
         # A cookie of an earlier response might replace the token.
         request.headers.pop("Cookie", None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tap_tuple.api.response import MAX_PER_PAGE
 from tap_tuple.check.fields import FieldReport, is_timestamp, report_fields
+from tap_tuple.check.probe import OWN_TOKEN
 from tap_tuple.timestamps import EPOCH, format_timestamp, parse_timestamp
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ PAGE_PAST_THE_END = 100_000
 MALFORMED_TIMESTAMP = "yesterday"
 INVALID_TOKEN = "sk-tuple-invalid"  # noqa: S105 - meant to be rejected
 MARGIN = timedelta(minutes=1)
+"""The length of the time ranges around a call's end."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class Sample:
     ended_at: datetime
     precision: timedelta
     """The smallest difference that the API's timestamps show."""
+
+    @property
+    def just_after(self) -> datetime:
+        """The first time after the call's end that the API can show."""
+        return self.ended_at + self.precision
 
     def is_in(self, reply: Reply) -> bool:
         """Return whether a response has the call."""
@@ -50,7 +57,7 @@ class Responses:
         self._probe = probe
         self._until = format_timestamp(datetime.now(UTC))
 
-    def _get(self, *, token: str | None = "", **params: object) -> Reply:
+    def _get(self, *, token: str | None = OWN_TOKEN, **params: object) -> Reply:
         """Send a request for all calls, apart from `params`. None leaves out a parameter."""
         all_calls = {"since": format_timestamp(EPOCH), "until": self._until}
         wanted = {name: value for name, value in (all_calls | params).items() if value is not None}
@@ -156,7 +163,7 @@ class Responses:
 
     @cached_property
     def sample(self) -> Sample | None:
-        """A call whose end shows as many decimals as possible. None without calls."""
+        """A call whose end has as many decimals as possible. None without a plausible end."""
         calls = [call for call in self.all_calls.calls if _has_plausible_end(call)]
         if not calls:
             return None
@@ -165,14 +172,16 @@ class Responses:
         return Sample(str(call.get("id")), parse_timestamp(call["ended_at"]), precision)
 
     def calls_since(self, start: datetime) -> Reply:
-        """The calls of the next minute or so."""
-        end = start + MARGIN
-        return self._get(since=format_timestamp(start), until=format_timestamp(end), per_page=1000)
+        """Return the calls of the minute that begins at `start`."""
+        return self._calls_between(start, start + MARGIN)
 
     def calls_until(self, end: datetime) -> Reply:
-        """The calls of the minute before."""
-        start = end - MARGIN
-        return self._get(since=format_timestamp(start), until=format_timestamp(end), per_page=1000)
+        """Return the calls of the minute that ends at `end`."""
+        return self._calls_between(end - MARGIN, end)
+
+    def _calls_between(self, start: datetime, end: datetime) -> Reply:
+        since, until = format_timestamp(start), format_timestamp(end)
+        return self._get(since=since, until=until, per_page=MAX_PER_PAGE)
 
     # What the calls look like
 

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
     Check = Callable[[Responses], Outcome]
 
+# These limits must not show how many calls there are. So statements share a limit, or it is a power
+# of ten, whose order of magnitude is printed anyway.
+MORE_THAN_A_SMALL_PAGE = SMALL_PAGE + 1
 DEFAULT_PER_PAGE = 100
 """As documented."""
 
@@ -66,8 +69,10 @@ class Statement(NamedTuple):
     area: str
     text: str
     check: Check
+    needs_calls: int
+    """The check isn't possible with fewer calls."""
     compares_responses: bool
-    """Whether the check takes the calls to stay the same from one request to the next."""
+    """Whether the check relies on the calls staying the same from one request to the next."""
 
 
 class Result(NamedTuple):
@@ -87,6 +92,9 @@ def check_all(responses: Responses) -> Iterator[Result]:
 
 
 def _check(statement: Statement, responses: Responses) -> Outcome:
+    count = len(responses.all_calls.calls)
+    if count < statement.needs_calls:
+        return TOO_FEW_CALLS if count else NO_CALLS
     try:
         outcome = statement.check(responses)
         is_unexpected = outcome.verdict is Verdict.DIFFERS
@@ -100,12 +108,12 @@ def _check(statement: Statement, responses: Responses) -> Outcome:
 
 
 def statement(
-    area: str, text: str, *, compares_responses: bool = False
+    area: str, text: str, *, needs_calls: int = 0, compares_responses: bool = False
 ) -> Callable[[Check], Check]:
     """Add a statement to `STATEMENTS`. The decorated function checks it."""
 
     def add(check: Check) -> Check:
-        STATEMENTS.append(Statement(area, text, check, compares_responses))
+        STATEMENTS.append(Statement(area, text, check, needs_calls, compares_responses))
         return check
 
     return add
@@ -137,34 +145,26 @@ def body_is_an_array(responses: Responses) -> Outcome:
     return holds_if(responses.all_calls.is_list_of_calls, "it is something else")
 
 
-@statement("Calls", "Calls have all documented fields")
+@statement("Calls", "Calls have all documented fields", needs_calls=1)
 def fields_are_present(responses: Responses) -> Outcome:
-    if not responses.all_calls.calls:
-        return NO_CALLS
     missing = responses.fields.missing
     return holds_if(not missing, f"missing: {name_fields(missing)}")
 
 
-@statement("Calls", "Fields have the documented types")
+@statement("Calls", "Fields have the documented types", needs_calls=1)
 def fields_have_documented_types(responses: Responses) -> Outcome:
-    if not responses.all_calls.calls:
-        return NO_CALLS
     mistyped = responses.fields.mistyped
     return holds_if(not mistyped, f"unexpected type: {name_fields(mistyped)}")
 
 
-@statement("Calls", "There are no other fields")
+@statement("Calls", "There are no other fields", needs_calls=1)
 def no_new_fields(responses: Responses) -> Outcome:
-    if not responses.all_calls.calls:
-        return NO_CALLS
     new = responses.fields.new
     return holds_if(not new, f"new: {name_fields(new)}")
 
 
-@statement("Calls", "Fields that are null")
+@statement("Calls", "Fields that are null", needs_calls=1)
 def null_fields(responses: Responses) -> Outcome:
-    if not responses.all_calls.calls:
-        return NO_CALLS
     return observed(name_fields(responses.fields.null) or "none")
 
 
@@ -179,16 +179,13 @@ def decimals_of_timestamps(responses: Responses) -> Outcome:
 @statement("Order", "Calls are sorted by ended_at, ascending")
 def calls_are_sorted(responses: Responses) -> Outcome:
     ends = responses.ends
-    # With the same limit as below. Otherwise, it would show that there are exactly two calls.
-    if len(ends) <= SMALL_PAGE:
+    if len(ends) < MORE_THAN_A_SMALL_PAGE:
         return TOO_FEW_CALLS
     return holds_if(ends == sorted(ends), "a call is out of order")
 
 
-@statement("Order", "Several calls end at the same time")
+@statement("Order", "Several calls end at the same time", needs_calls=1)
 def calls_share_an_end(responses: Responses) -> Outcome:
-    if not responses.ends:
-        return NO_CALLS
     return observed("yes" if _has_ties(responses.ends) else "no")
 
 
@@ -236,38 +233,22 @@ def until_is_optional(responses: Responses) -> Outcome:
 
 @statement("Time range", "since is inclusive", compares_responses=True)
 def since_is_inclusive(responses: Responses) -> Outcome:
-    sample = responses.sample
-    if not sample:
-        return NO_CALLS
-    at_its_end = responses.calls_since(sample.ended_at)
-    return _expect(sample, at_its_end, is_in=True)
+    return _check_limit(responses, lambda call: responses.calls_since(call.ended_at), is_in=True)
 
 
 @statement("Time range", "since is as precise as ended_at", compares_responses=True)
 def since_is_precise(responses: Responses) -> Outcome:
-    sample = responses.sample
-    if not sample:
-        return NO_CALLS
-    just_after = responses.calls_since(sample.ended_at + sample.precision)
-    return _expect(sample, just_after, is_in=False)
+    return _check_limit(responses, lambda call: responses.calls_since(call.just_after), is_in=False)
 
 
 @statement("Time range", "until is exclusive", compares_responses=True)
 def until_is_exclusive(responses: Responses) -> Outcome:
-    sample = responses.sample
-    if not sample:
-        return NO_CALLS
-    at_its_end = responses.calls_until(sample.ended_at)
-    return _expect(sample, at_its_end, is_in=False)
+    return _check_limit(responses, lambda call: responses.calls_until(call.ended_at), is_in=False)
 
 
 @statement("Time range", "until is as precise as ended_at", compares_responses=True)
 def until_is_precise(responses: Responses) -> Outcome:
-    sample = responses.sample
-    if not sample:
-        return NO_CALLS
-    just_after = responses.calls_until(sample.ended_at + sample.precision)
-    return _expect(sample, just_after, is_in=True)
+    return _check_limit(responses, lambda call: responses.calls_until(call.just_after), is_in=True)
 
 
 @statement("Time range", "A range without calls gives an empty array")
@@ -281,29 +262,26 @@ def empty_range_is_an_empty_array(responses: Responses) -> Outcome:
 # Pages
 
 
-@statement("Pages", "per_page=2 is honored", compares_responses=True)
+@statement(
+    "Pages", "per_page=2 is honored", needs_calls=MORE_THAN_A_SMALL_PAGE, compares_responses=True
+)
 def small_pages_are_honored(responses: Responses) -> Outcome:
-    if len(responses.all_calls.calls) <= SMALL_PAGE:
-        return TOO_FEW_CALLS
     return _has_size(responses.first_small_page, SMALL_PAGE)
 
 
-@statement("Pages", "per_page=1000 is honored", compares_responses=True)
+@statement("Pages", "per_page=1000 is honored", needs_calls=1, compares_responses=True)
 def large_pages_are_honored(responses: Responses) -> Outcome:
     size = len(responses.all_calls.calls)
-    if not size:
-        return NO_CALLS
     is_full = size == MAX_PER_PAGE
     return holds_if(
         is_full or not responses.has_more, "a page has fewer calls, although there are more"
     )
 
 
-@statement("Pages", "per_page defaults to 100", compares_responses=True)
+@statement(
+    "Pages", "per_page defaults to 100", needs_calls=DEFAULT_PER_PAGE, compares_responses=True
+)
 def default_page_size(responses: Responses) -> Outcome:
-    # With 100 calls, it proves nothing, but "too few" would show that there are exactly 100.
-    if len(responses.all_calls.calls) < DEFAULT_PER_PAGE:
-        return TOO_FEW_CALLS
     return _has_size(responses.default_page, DEFAULT_PER_PAGE)
 
 
@@ -374,10 +352,13 @@ def link_has_next(responses: Responses) -> Outcome:
     return HOLDS
 
 
-@statement("Headers", "Link has prev on page 2, and not on page 1", compares_responses=True)
+@statement(
+    "Headers",
+    "Link has prev on page 2, and not on page 1",
+    needs_calls=MORE_THAN_A_SMALL_PAGE,
+    compares_responses=True,
+)
 def link_has_prev(responses: Responses) -> Outcome:
-    if len(responses.all_calls.calls) <= SMALL_PAGE:
-        return TOO_FEW_CALLS
     if "prev" not in responses.second_small_page.links:
         return differs("page 2 has no prev")
     return holds_if("prev" not in responses.first_small_page.links, "page 1 has prev")
@@ -425,10 +406,8 @@ def number_of_calls(responses: Responses) -> Outcome:
     return observed(order_of_magnitude(count))
 
 
-@statement("Size and speed", "Time for a page of 1000")
+@statement("Size and speed", "Time for a page of 1000", needs_calls=MAX_PER_PAGE)
 def time_for_a_page(responses: Responses) -> Outcome:
-    if len(responses.all_calls.calls) < MAX_PER_PAGE:
-        return TOO_FEW_CALLS
     return observed(f"{responses.all_calls.seconds:.1f} seconds")
 
 
@@ -465,13 +444,21 @@ def _has_ties(ends: list[datetime]) -> bool:
     return any(count > 1 for count in Counter(ends).values())
 
 
-def _expect(sample: Sample, reply: Reply, *, is_in: bool) -> Outcome:
+def _check_limit(
+    responses: Responses, calls_around: Callable[[Sample], Reply], *, is_in: bool
+) -> Outcome:
+    """Check whether a call belongs to a time range that begins or ends where the call does."""
+    sample = responses.sample
+    if not sample:
+        return NO_CALLS
+    reply = calls_around(sample)
     if not reply.is_ok:
         return differs(f"the status is {reply.status}")
-    has_expected_calls = sample.is_in(reply) == is_in
-    if is_in and not has_expected_calls and len(reply.calls) >= MAX_PER_PAGE:
+
+    is_as_expected = sample.is_in(reply) == is_in
+    if is_in and not is_as_expected and len(reply.calls) >= MAX_PER_PAGE:
         return not_checked("too many calls end within a minute")
     return holds_if(
-        has_expected_calls,
+        is_as_expected,
         "a call inside the range is missing" if is_in else "a call outside the range was returned",
     )

@@ -6,13 +6,10 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from tests.queries.test_questions import warehouse
 from tests.queries.warehouse import DELETED, MONDAY, A, B, C, call, monday_call
 
 if TYPE_CHECKING:
     from tests.queries.warehouse import Warehouse
-
-__all__ = ["warehouse"]  # the fixture
 
 NEXT_MONDAY = MONDAY + timedelta(weeks=1)
 
