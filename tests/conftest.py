@@ -20,7 +20,7 @@ from tests.fork_server import ForkServer
 from tests.postgres_server import postgres_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from tap_tuple.sandbox.company import Call
 
@@ -30,6 +30,8 @@ COLUMNS = {
     "calls": ("id", "started_at", "ended_at", "duration_seconds"),
     "call_participations": ("id", "call_id", "call_ended_at", "joined_at", "left_at", "user_email"),
 }
+PRIVATE = ("canary", "@lumen.example", "sk-tuple-sandbox")
+"""Parts of emails and tokens that no log may contain. Most tests call private data a canary."""
 COMMAND_WORDS = len(("python", "-m", "tap_tuple"))
 HISTORIES_SEED = "TAP_TUPLE_HISTORIES_SEED"
 
@@ -107,7 +109,7 @@ def state_of(calls: str | None = None, participations: str | None = None) -> dic
     }
 
 
-def bookmarks(state: dict[str, Any]) -> tuple[str | None, str | None]:
+def bookmarks(state: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """Return the values of both bookmarks."""
     found = state.get("bookmarks", {})
     calls, participations = found.get("calls", {}), found.get("call_participations", {})
@@ -159,6 +161,14 @@ class Run:
         """The lines at level ERROR, without the logger's prefix."""
         return [line.split(" | ", 3)[-1] for line in self.stderr.splitlines() if "| ERROR " in line]
 
+    @property
+    def only_error(self) -> str:
+        """The error of a failed run, which must be a single line."""
+        assert self.returncode == 1
+        assert "Traceback" not in self.stderr
+        (error,) = self.errors
+        return error
+
 
 class TapCommand:
     """The tap's command line, run as a separate process."""
@@ -186,8 +196,10 @@ class TapCommand:
             time_flies=time_flies,
         )
         run = Run(*done)
-        # Whatever a test checks, the tap must never report an internal error.
+        # Whatever a test checks, these must not happen.
         assert "Please report this" not in run.stderr, run.stderr
+        for private in PRIVATE:
+            assert private not in run.stderr, run.stderr
         return run
 
     def command(

@@ -19,7 +19,7 @@ class KilledError(BaseException):
     """Simulates a killed process, which can't clean up."""
 
 
-class StandingClock:
+class SimulatedClock:
     """A clock that advances only during waits, which take no real time."""
 
     def __init__(self) -> None:
@@ -60,12 +60,12 @@ class Pipe(io.TextIOBase):
 
 
 @contextmanager
-def standing_in(pipe: Pipe, clock: StandingClock) -> Generator[None]:
+def simulated(pipe: Pipe, clock: SimulatedClock) -> Generator[None]:
     """Replace standard output with the pipe, and the time with the clock."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    time_stands = patch.multiple(time, sleep=clock.sleep, monotonic=clock.monotonic)
+    simulated_time = patch.multiple(time, sleep=clock.sleep, monotonic=clock.monotonic)
     try:
-        with redirect_stdout(pipe), time_stands:
+        with redirect_stdout(pipe), simulated_time:
             yield
     finally:
         for number, handler in handlers.items():

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 class RawServer:
     """A server on a free port of 127.0.0.1, which runs inside a ``with`` block."""
 
-    def __init__(self, answer: bytes, *, drip_seconds: float | None = None) -> None:
+    def __init__(self, response: bytes, *, drip_seconds: float | None = None) -> None:
         """Prepare to send a response to each request.
 
         Args:
-            answer: The bytes to send.
+            response: The bytes to send.
             drip_seconds: The delay between the bytes of the body. None means no delay.
         """
         self.received: list[bytes] = []
-        self._answer = answer
+        self._response = response
         self._drip_seconds = drip_seconds
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._stopping = threading.Event()
@@ -60,9 +60,9 @@ class RawServer:
 
     def _send(self, connection: socket.socket) -> None:
         if self._drip_seconds is None:
-            connection.sendall(self._answer)
+            connection.sendall(self._response)
             return
-        head, separator, body = self._answer.partition(b"\r\n\r\n")
+        head, separator, body = self._response.partition(b"\r\n\r\n")
         connection.sendall(head + separator)
         for byte in body:
             if self._stopping.wait(self._drip_seconds):

@@ -24,7 +24,7 @@ from tap_tuple.sandbox.server import Answer
 from tap_tuple.tap import TapTuple
 from tap_tuple.timestamps import parse_timestamp
 from tests.conftest import FIRST_END, expected_rows, make_call
-from tests.in_process import KilledError, Pipe, StandingClock, standing_in
+from tests.in_process import KilledError, Pipe, SimulatedClock, simulated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -315,7 +315,7 @@ def play(source: Source, target: Target, each: Play, end: float) -> bool:
         }
         pipe = Pipe(each.killed_after_lines)
         finished = False
-        with standing_in(pipe, StandingClock()):
+        with simulated(pipe, SimulatedClock()):
             try:
                 state = json.loads(json.dumps(target.state))
                 TapTuple(config=config, state=state, catalog=catalog).sync_all()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_tuple.settings import SCHEMA, normalize, problems
+from tap_tuple.settings import SCHEMA, normalize, problems, type_problems
 from tap_tuple.streams import CallParticipations, Calls
-from tests.conftest import config_for, make_calls
+from tap_tuple.tap import TapTuple
+from tests.conftest import config_for, make_calls, minute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +87,8 @@ INVALID = [
     ({"api_url": "https://*"}, "api_url is 'https://*'. It must be a URL"),
     ({"stream_maps": {"mine": {"__source__": None}}}, "stream_maps: 'None' isn't a stream"),
     ({"api_url": "https://me:secret@tuple.example:99999"}, "api_url must be a URL like https://"),
+    ({"flattening_enabled": True}, "flattening_max_depth is missing: "),
+    ({"flattening_enabled": True, "flattening_max_depth": -1}, "flattening_max_depth is missing: "),
     ({"user_agent": "tap\r\nX: y"}, "user_agent must consist of printable ASCII charac"),
 ]
 
@@ -143,11 +147,8 @@ def test_invalid_setting_stops_the_run_before_any_request(
 
     run = tap(*mode, config=config_for(sandbox) | settings)
 
-    assert run.returncode == 1
+    assert next(iter(settings)) in run.only_error
     assert run.stdout == ""
-    (error,) = run.errors
-    assert next(iter(settings)) in error
-    assert "Traceback" not in run.stderr
     assert sandbox.requests == []
 
 
@@ -207,33 +208,86 @@ def test_each_invalid_setting_is_reported_on_its_own_line(tap: TapCommand) -> No
     ]
 
 
-def test_null_setting_counts_as_missing(tap: TapCommand, serve: Callable[..., Sandbox]) -> None:
-    sandbox = serve(make_calls(3))
+class TestNormalization:
+    @pytest.mark.parametrize("empty", [None, "", " ", "\n"])
+    def test_empty_settings_are_unset(self, empty: str | None) -> None:
+        """Many tools pass them for a missing value."""
+        assert normalize(dict.fromkeys(SCHEMA["properties"], empty)) == {}
 
-    run = tap(config=config_for(sandbox, page_size=None, start_date=None))
+    def test_whitespace_around_text_is_ignored(self) -> None:
+        padded = {
+            "api_url": " https://tuple.example\n",
+            "api_token": "sk-tuple-x\r\n",
+            "start_date": "2026-01-01 ",
+            "end_date": "\t2026-02-01",
+            "user_agent": " dashboard/1.0 ",
+        }
 
-    assert sandbox.requests[0].query["per_page"] == "1000"
-    assert run.ids("calls") == [1, 2, 3]
+        assert normalize(padded) == {name: text.strip() for name, text in padded.items()}
+
+    def test_whole_numbers_may_end_in_point_zero(self) -> None:
+        normalized = normalize({"page_size": 10.0, "lookback_window": 1.5})
+
+        assert normalized == {"page_size": 10, "lookback_window": 1.5}
+        assert type(normalized["page_size"]) is int
+
+    def test_other_values_are_kept(self) -> None:
+        config = {"lookback_window": 0, "flattening_enabled": False, "stream_maps": {"a": None}}
+
+        assert normalize(config) == config
 
 
-@pytest.mark.parametrize("option", ["--config", "--state", "--catalog"])
-@pytest.mark.parametrize("text", ["{", "[]", '{"streams": 3, "bookmarks": 3, "api_token": ""}'])
-def test_malformed_input_file_is_reported_on_one_line(
-    tap: TapCommand, tmp_path: Path, option: str, text: str
+def test_run_normalizes_its_settings(tap: TapCommand, serve: Callable[..., Sandbox]) -> None:
+    sandbox = serve(make_calls(30))
+    settings = {
+        "api_url": f" {sandbox.url}\n",
+        "api_token": f"{sandbox.token}\r\n",
+        "start_date": f"{minute(10)} ",
+        "end_date": "",
+        "page_size": 50.0,
+        "requests_per_minute": None,
+        "user_agent": " dashboard/1.0 ",
+    }
+
+    run = tap(config=settings)
+
+    assert run.ids("calls") == list(range(10, 31))
+    assert sandbox.requests[0].query["per_page"] == "50"
+    assert sandbox.requests[0].headers["User-Agent"] == "dashboard/1.0"
+
+
+def test_api_url_may_include_the_endpoint_path(
+    tap: TapCommand, serve: Callable[..., Sandbox]
 ) -> None:
-    file = tmp_path / "malformed.json"
-    file.write_text(text, encoding="utf-8")
-    others: dict[str, Any] = {} if option == "--config" else {"config": {"api_token": TOKEN}}
+    sandbox = serve(make_calls(3))
+    config = config_for(sandbox) | {"api_url": f"{sandbox.url}/api/v2/call_usage/"}
 
-    run = tap(option, str(file), **others)
-
-    assert run.returncode == 1
-    assert len(run.errors) == 1
-    assert "Traceback" not in run.stderr
+    assert tap(config=config).ids("calls") == [1, 2, 3]
 
 
-def test_missing_config_file_is_reported_on_one_line(tap: TapCommand) -> None:
-    run = tap("--config", "nowhere.json")
+@pytest.mark.parametrize(
+    "maps",
+    [
+        {"calls": {"__else__": 5}},
+        {"calls": {"id": None, "__else__": "x"}},
+        *({"__else__": value} for value in (5, {}, "x", {"id": None})),
+    ],
+    ids=str,
+)
+def test_invalid_else_in_stream_maps_is_reported(maps: dict[str, Any]) -> None:
+    (problem,) = type_problems({"stream_maps": maps}, SCHEMA)
 
-    assert run.errors == ["Can't read --config nowhere.json: No such file or directory."]
-    assert run.returncode == 1
+    assert problem == "stream_maps: the value for '__else__' must be null or '__NULL__'."
+
+
+def test_tap_class_accepts_paths_of_config_files(
+    tmp_path: Path, serve: Callable[..., Sandbox]
+) -> None:
+    """Like the SDK's own classes, the tap accepts a path or a list of paths."""
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    first.write_text(json.dumps(config_for(serve([]), page_size=7, start_date=None)))
+    second.write_text('{"page_size": 8}')
+
+    assert TapTuple(config=first).config["page_size"] == 7
+    assert TapTuple(config=str(first)).config["page_size"] == 7
+    assert TapTuple(config=[first, second]).config["page_size"] == 8

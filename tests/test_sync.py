@@ -1,14 +1,24 @@
-"""Computing the time range of a run."""
+"""Which calls a run reads: its time range, and the lookback."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tap_tuple.sandbox import CallLog
 from tap_tuple.sync import time_range_of_run
-from tap_tuple.timestamps import EPOCH, TimeRange
+from tap_tuple.timestamps import EPOCH
+from tests.conftest import FIRST_END, bookmarks, config_for, make_call, make_calls, minute, state_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tap_tuple.sandbox import Sandbox
+    from tests.conftest import TapCommand
+
+    Serve = Callable[..., Sandbox]
 
 STARTED_AT = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 BOOKMARK = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
@@ -82,16 +92,26 @@ def test_future_end_date_does_not_extend_the_time_range() -> None:
     assert until(end_date="2099-01-01") == STARTED_AT
 
 
-def test_time_range_is_empty_if_start_equals_end() -> None:
-    assert TimeRange(BOOKMARK, BOOKMARK).is_empty
-    assert not TimeRange(BOOKMARK, LATER_BOOKMARK).is_empty
+def test_call_finalized_late_within_the_lookback_is_read(tap: TapCommand, serve: Serve) -> None:
+    log = CallLog(make_calls(100))
+    sandbox = serve(log)
+    first = tap(config=config_for(sandbox))
+    log.add(make_call(900, ended_at=FIRST_END + timedelta(minutes=41)))
+
+    second = tap(config=config_for(sandbox), state=first.state)
+    without_lookback = tap(config=config_for(sandbox, lookback_window=0), state=first.state)
+
+    assert 900 in second.ids("calls")
+    assert 900 not in without_lookback.ids("calls")
+    assert bookmarks(second.state) == bookmarks(first.state)
 
 
-def test_time_range_is_displayed_in_utc() -> None:
-    shown = "calls that ended from 2026-11-27T09:00:00.000Z to 2026-11-27T11:00:00.000Z"
-    assert str(TimeRange(BOOKMARK, LATER_BOOKMARK)) == shown
+def test_empty_time_range_sends_no_requests(tap: TapCommand, serve: Serve) -> None:
+    sandbox = serve(make_calls(30))
 
+    config = config_for(sandbox, end_date=minute(10))
+    run = tap(config=config, state=state_of(minute(90), minute(90)))
 
-def test_all_history_is_displayed_without_a_start() -> None:
-    shown = "all calls that ended before 2026-11-27T09:00:00.000Z"
-    assert str(TimeRange(EPOCH, BOOKMARK)) == shown
+    assert sandbox.requests == []
+    assert (run.count("SCHEMA"), run.count("RECORD"), run.returncode) == (2, 0, 0)
+    assert bookmarks(run.state) == (minute(90), minute(90))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import io
 import threading
 import time
 from dataclasses import replace
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import pytest
 import requests
+import urllib3
 from singer_sdk.exceptions import RetriableAPIError
 
-from tap_tuple.api.network import MAX_BODY_BYTES, read_body
-from tap_tuple.sandbox import faults
+from tap_tuple.api.network import MAX_BODY_BYTES, is_loopback, read_body
 from tests.conftest import config_for, make_calls
 from tests.raw_server import RawServer
 
@@ -45,18 +45,40 @@ def test_compressed_body_is_decompressed(tap: TapCommand, serve: Callable[..., S
     assert run.ids("calls") == list(range(1, 31))
 
 
-def test_body_over_64_mb_after_decompression_is_an_error(
-    tap: TapCommand, serve: Callable[..., Sandbox]
-) -> None:
-    sandbox = serve(make_calls(3))
-    bomb = faults.status(HTTPStatus.OK, gzip_of_zeros(4 * MAX_BODY_BYTES), GZIPPED)
-    sandbox.faults.extend([bomb] * 10)
+def response_of(body: bytes, **headers: str) -> requests.Response:
+    """Make a response whose body hasn't been read."""
+    response = requests.Response()
+    response.raw = urllib3.HTTPResponse(io.BytesIO(body), headers=headers, preload_content=False)
+    return response
 
-    run = tap(config=config_for(sandbox), time_flies=True)
 
-    assert run.returncode == 1
-    (error,) = run.errors
-    assert error.endswith("the response is larger than 64 MB.")
+def test_body_may_have_64_mb() -> None:
+    assert len(read_body(response_of(bytes(MAX_BODY_BYTES)), 60)) == MAX_BODY_BYTES
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        response_of(bytes(MAX_BODY_BYTES + 1)),
+        response_of(gzip_of_zeros(MAX_BODY_BYTES + 1), **GZIPPED),
+    ],
+    ids=["plain", "compressed"],
+)
+def test_larger_body_is_an_error(response: requests.Response) -> None:
+    with pytest.raises(RetriableAPIError, match=r"the response is larger than 64 MB$"):
+        read_body(response, 60)
+
+    assert response.raw.closed
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "::1"])
+def test_host_is_loopback(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["", "tuple.example", "localhost.example", "10.0.0.1", "::2"])
+def test_host_is_not_loopback(host: str) -> None:
+    assert not is_loopback(host)
 
 
 SLOW_BODIES = {

@@ -3,60 +3,128 @@
 from __future__ import annotations
 
 import logging
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import pytest
+
+from tap_tuple.api.progress import INTERVAL_SECONDS, Progress
+from tap_tuple.api.rate_limit import RateLimiter
 from tap_tuple.sandbox import CallLog, Sandbox
 from tap_tuple.tap import TapTuple
 from tests.conftest import config_for, make_calls
-from tests.in_process import Pipe, StandingClock, standing_in
+from tests.in_process import Pipe, SimulatedClock, simulated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import pytest
+    from collections.abc import Callable, Iterator
 
     from tests.conftest import TapCommand
 
+LOGGER = logging.getLogger("test")
 
-def progress_messages(
-    caplog: pytest.LogCaptureFixture, *, calls: int, seconds_per_request: float, **settings: Any
-) -> list[str]:
-    """Return the progress messages of a run with one call per page."""
-    clock = StandingClock()
 
+@pytest.fixture
+def clock(caplog: pytest.LogCaptureFixture) -> Iterator[SimulatedClock]:
+    """A clock that advances only when a test sets it. The log is captured at INFO."""
+    clock = SimulatedClock()
+    with simulated(Pipe(None), clock), caplog.at_level(logging.INFO):
+        yield clock
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_progress_is_logged_every_ten_seconds(
+    clock: SimulatedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    progress = Progress(RateLimiter(1000, LOGGER), LOGGER)
+
+    for read in range(1000, 7000, 1000):
+        clock.now += 4
+        progress.add_page(1000, 30_000 - read)
+
+    assert messages(caplog) == [
+        "Read 3,000 of 30,000 calls (10 %), page 3. About 0:01:48 left.",
+        "Read 6,000 of 30,000 calls (20 %), page 6. About 0:01:36 left.",
+    ]
+
+
+def test_progress_is_logged_after_exactly_ten_seconds(
+    clock: SimulatedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    progress = Progress(RateLimiter(1000, LOGGER), LOGGER)
+
+    clock.now += INTERVAL_SECONDS - 0.001
+    progress.add_page(1, 1)
+    assert messages(caplog) == []
+
+    clock.now += 0.001
+    progress.add_page(1, 1)
+    assert len(messages(caplog)) == 1
+
+
+@pytest.mark.parametrize(
+    ("calls", "missing", "message"),
+    [
+        (5, None, "Read 5 calls, page 1."),
+        (1200, 0, "Read 1,200 calls, page 1."),
+        (0, 40, "Read 0 calls, page 1."),
+    ],
+    ids=["unknown total", "nothing missing", "nothing new"],
+)
+def test_time_left_is_omitted_if_it_is_unknown(
+    clock: SimulatedClock,
+    caplog: pytest.LogCaptureFixture,
+    calls: int,
+    missing: int | None,
+    message: str,
+) -> None:
+    progress = Progress(RateLimiter(1000, LOGGER), LOGGER)
+    clock.now += INTERVAL_SECONDS
+
+    progress.add_page(calls, missing)
+
+    assert messages(caplog) == [message]
+
+
+def test_time_left_includes_rate_limit_waits(
+    clock: SimulatedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At ten requests a minute, 45 more pages take 4.5 minutes, even if ten were fast."""
+    limiter = RateLimiter(10, LOGGER)
+    progress = Progress(limiter, LOGGER)
+    for _ in range(10):
+        with limiter.turn():
+            clock.now += 1
+        # The last page is not full, so the rest is rounded up to whole pages.
+        progress.add_page(10, 441)
+
+    assert messages(caplog) == ["Read 100 of 541 calls (18 %), page 10. About 0:04:30 left."]
+
+
+def test_clock_starts_with_the_first_request(
+    clock: SimulatedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    progress = Progress(RateLimiter(1000, LOGGER), LOGGER)
+    clock.now += 3600
+
+    progress.start()
+    clock.now += 20
+    progress.add_page(10, 10)
+
+    assert messages(caplog) == ["Read 10 of 20 calls (50 %), page 1. About 0:00:20 left."]
+
+
+def test_run_logs_its_progress(clock: SimulatedClock, caplog: pytest.LogCaptureFixture) -> None:
     def take_time(_: int) -> None:
-        clock.now += seconds_per_request
+        clock.now += 4
 
-    source = CallLog(make_calls(calls))
-    with (
-        caplog.at_level(logging.INFO),
-        standing_in(Pipe(None), clock),
-        Sandbox(source, on_request=take_time) as sandbox,
-    ):
-        TapTuple(config=config_for(sandbox, page_size=1, **settings)).sync_all()
-    return [r.getMessage() for r in caplog.records if r.getMessage().startswith("Read ")]
+    with Sandbox(CallLog(make_calls(30)), on_request=take_time) as sandbox:
+        TapTuple(config=config_for(sandbox, page_size=1)).sync_all()
 
-
-def test_progress_is_logged_every_ten_seconds(caplog: pytest.LogCaptureFixture) -> None:
-    lines = progress_messages(caplog, calls=30, seconds_per_request=4)
-
+    lines = [message for message in messages(caplog) if message.startswith("Read ")]
     assert lines[0] == "Read 3 of 30 calls (10 %), page 3. About 0:01:48 left."
-    assert lines[1] == "Read 6 of 30 calls (20 %), page 6. About 0:01:36 left."
     assert len(lines) == 10
-
-
-def test_short_run_logs_no_progress(caplog: pytest.LogCaptureFixture) -> None:
-    assert progress_messages(caplog, calls=30, seconds_per_request=0.3) == []
-
-
-def test_time_left_includes_rate_limit_waits(caplog: pytest.LogCaptureFixture) -> None:
-    """At ten requests a minute, the last 40 take four minutes, even if the first ten were fast."""
-    lines = progress_messages(caplog, calls=50, seconds_per_request=1, requests_per_minute=10)
-
-    found = re.fullmatch(r"Read 10 of 50 calls \(20 %\), page 10\. About (\S+) left\.", lines[0])
-    assert found
-    assert found[1] == "0:04:00"
 
 
 def test_run_of_100_pages_logs_fewer_than_150_lines(

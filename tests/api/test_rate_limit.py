@@ -1,4 +1,4 @@
-"""The rate limiter, tested with a simulated clock against a server that enforces the limit."""
+"""The rate limiter, alone and against a server that enforces the limit, with a simulated clock."""
 
 from __future__ import annotations
 
@@ -9,16 +9,111 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_tuple.api.rate_limit import RateLimiter
+from tap_tuple.api.rate_limit import MARGIN_SECONDS, WINDOW_SECONDS, RateLimiter
 from tap_tuple.sandbox import CallLog, Sandbox, faults
 from tap_tuple.tap import TapTuple
 from tests.conftest import config_for, make_calls
-from tests.in_process import Pipe, StandingClock, standing_in
+from tests.in_process import Pipe, SimulatedClock, simulated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tap_tuple.sandbox.server import Fault
+
+LOGGER = logging.getLogger("test")
+
+
+@pytest.fixture
+def clock() -> Iterator[SimulatedClock]:
+    """A clock that advances only during waits, or when a test sets it."""
+    clock = SimulatedClock()
+    with simulated(Pipe(None), clock):
+        yield clock
+
+
+def make_requests(limiter: RateLimiter, number: int) -> None:
+    for _ in range(number):
+        with limiter.turn():
+            pass
+
+
+class TestRateLimiter:
+    def test_requests_up_to_the_limit_do_not_wait(self, clock: SimulatedClock) -> None:
+        make_requests(RateLimiter(3, LOGGER), 3)
+
+        assert clock.waits == []
+
+    def test_next_request_waits_for_the_end_of_the_window(
+        self, clock: SimulatedClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        limiter = RateLimiter(3, LOGGER)
+        make_requests(limiter, 1)
+        clock.now += 10
+        make_requests(limiter, 2)
+
+        with caplog.at_level(logging.INFO):
+            make_requests(limiter, 2)
+
+        assert clock.waits == [50.25, 10.0]
+        assert [record.getMessage() for record in caplog.records] == [
+            "Reached requests_per_minute (3). Waiting 50 seconds.",
+            "Reached requests_per_minute (3). Waiting 10 seconds.",
+        ]
+        assert limiter.requests == 5
+
+    def test_request_at_the_end_of_the_window_does_not_wait(
+        self, clock: SimulatedClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        limiter = RateLimiter(1, LOGGER)
+        make_requests(limiter, 1)
+        clock.now += WINDOW_SECONDS + MARGIN_SECONDS
+
+        with caplog.at_level(logging.INFO):
+            make_requests(limiter, 1)
+
+        assert clock.waits == []
+        assert caplog.records == []
+
+    def test_request_counts_from_its_response(self, clock: SimulatedClock) -> None:
+        limiter = RateLimiter(1, LOGGER)
+        with limiter.turn():
+            clock.now += 30
+
+        make_requests(limiter, 1)
+
+        assert clock.waits == [WINDOW_SECONDS + MARGIN_SECONDS]
+
+    def test_failed_requests_count(self, clock: SimulatedClock) -> None:
+        limiter = RateLimiter(2, LOGGER)
+
+        def fail() -> None:
+            raise ConnectionError
+
+        for _ in range(3):
+            with pytest.raises(ConnectionError):
+                limiter.turn()(fail)()
+
+        assert limiter.requests == 3
+        assert len(clock.waits) == 1
+
+    def test_huge_limit_never_waits(self, clock: SimulatedClock) -> None:
+        make_requests(RateLimiter(10**30, LOGGER), 20_000)
+
+        assert clock.waits == []
+
+    @pytest.mark.parametrize(
+        ("requests", "seconds"), [(0, 0), (58, 0), (59, 1), (118, 60)], ids=str
+    )
+    def test_remaining_seconds_follow_from_recent_requests(
+        self, clock: SimulatedClock, requests: int, seconds: float
+    ) -> None:
+        """Two of 60 requests have been made, one of them at the start of this window."""
+        limiter = RateLimiter(60, LOGGER)
+        make_requests(limiter, 1)
+        clock.now += WINDOW_SECONDS
+        make_requests(limiter, 2)
+
+        assert limiter.seconds_for(requests) == seconds
 
 
 def sync(
@@ -27,9 +122,9 @@ def sync(
     latency: Callable[[], float] = lambda: 0.0,
     injected: list[Fault | None] | None = None,
     **settings: Any,
-) -> tuple[StandingClock, Sandbox]:
+) -> tuple[SimulatedClock, Sandbox]:
     """Read pages from a sandbox with Tuple's rate limit, using a simulated clock."""
-    clock = StandingClock()
+    clock = SimulatedClock()
 
     def travel(_: int) -> None:
         clock.now += latency()
@@ -39,7 +134,7 @@ def sync(
         return response
 
     source = CallLog(make_calls(pages))
-    with standing_in(Pipe(None), clock), Sandbox(source, on_request=travel) as sandbox:
+    with simulated(Pipe(None), clock), Sandbox(source, on_request=travel) as sandbox:
         sandbox.faults.extend(injected or [travel_back] * pages)
         TapTuple(config=config_for(sandbox, page_size=1, **settings)).sync_all()
     return clock, sandbox
@@ -56,16 +151,11 @@ def test_limit_allows_60_pages_without_waiting() -> None:
     assert len(sandbox.requests) == 60
 
 
-def test_limit_spreads_70_requests_over_a_minute(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO):
-        clock, sandbox = sync(70)
+def test_limit_spreads_70_requests_over_a_minute() -> None:
+    clock, sandbox = sync(70)
 
     assert statuses(sandbox) == {HTTPStatus.OK}
     assert 60 < sum(clock.waits) < 61
-    lines = [r.getMessage() for r in caplog.records if "Waiting" in r.getMessage()]
-    (line,) = lines
-    assert line.startswith("Reached requests_per_minute (60). Waiting ")
-    assert line.endswith("Waiting 60 seconds.")
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -94,19 +184,3 @@ def test_retries_count_as_requests() -> None:
 
     assert len(sandbox.requests) == 11
     assert any(wait > 40 for wait in clock.waits)
-
-
-def test_failed_requests_count_as_requests() -> None:
-    limiter = RateLimiter(2, logging.getLogger("test"))
-    clock = StandingClock()
-
-    def fail() -> None:
-        raise ConnectionError
-
-    with standing_in(Pipe(None), clock):
-        for _ in range(3):
-            with pytest.raises(ConnectionError):
-                limiter.turn()(fail)()
-
-    assert limiter.requests == 3
-    assert len(clock.waits) == 1

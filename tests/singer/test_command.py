@@ -1,13 +1,17 @@
-"""The tap's command line: malformed state files, and signals during startup."""
+"""The tap's command line: signals, log settings and help."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.conftest import clean_environment, config_for, make_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,18 +21,6 @@ if TYPE_CHECKING:
     from tests.conftest import TapCommand
 
     Serve = Callable[..., Sandbox]
-
-
-def test_malformed_state_is_rejected(tap: TapCommand, tmp_path: Path) -> None:
-    for text in ("[]", '{"bookmarks": []}', '{"bookmarks": {"calls": 1}}', "{"):
-        path = tmp_path / "odd.json"
-        path.write_text(text)
-        run = tap("--state", str(path), config={"api_token": "sk-tuple-x"})
-
-        assert run.returncode == 1
-        (error,) = run.errors
-        assert error.startswith("--state ")
-        assert "Traceback" not in run.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -47,3 +39,62 @@ def test_signal_while_reading_config_exits_cleanly(
     assert process.returncode == 128 + number
     assert f"Stopped by {number.name}." in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("level", ["nonsense", "5x"])
+def test_invalid_log_level_is_reported_on_one_line(tap: TapCommand, level: str) -> None:
+    command = tap.command("--version")
+
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        env=clean_environment() | {"LOGLEVEL": level},
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Can't set up the log (ValueError). Check LOGLEVEL and SINGER_SDK_LOG_CONFIG.\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["LOGLEVEL", "TAP_TUPLE_LOGLEVEL", "SINGER_SDK_LOG_CONFIG"])
+def test_empty_log_settings_are_ignored(tap: TapCommand, serve: Serve, name: str) -> None:
+    config = config_for(serve(make_calls(3)))
+
+    run = tap(config=config, env={name: ""})
+
+    assert run.ids("calls") == [1, 2, 3]
+
+
+def test_help_describes_the_command(tap: TapCommand) -> None:
+    run = tap("--help")
+
+    assert "Read a team's completed calls and their participants from Tuple" in run.stdout
+
+
+def test_about_and_version_work_without_settings(tap: TapCommand) -> None:
+    about = json.loads(tap("--about", "--format=json").stdout)
+    assert list(about["settings"]["properties"])[:8] == [
+        "api_token",
+        "start_date",
+        "end_date",
+        "lookback_window",
+        "page_size",
+        "requests_per_minute",
+        "api_url",
+        "user_agent",
+    ]
+    assert "| api_token |" in tap("--about", "--format=markdown").stdout
+    assert tap("--version").stdout.startswith("tap-tuple v")
+
+
+def test_package_imports_without_posix_features() -> None:
+    """Windows lacks `select.PIPE_BUF` and `signal.SIGALRM`."""
+    script = (
+        "import select, signal; del select.PIPE_BUF, signal.SIGALRM, signal.setitimer; "
+        "import tap_tuple.tap"
+    )
+
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from singer_sdk.exceptions import ConfigurationError
 
 from tap_tuple.sandbox import CallLog, faults
-from tests.conftest import bookmarks, config_for, make_call, make_calls, minute, state_of
+from tap_tuple.singer.pagewise import PagewiseStream
+from tap_tuple.tap import TapTuple
+from tests.conftest import FIRST_END, bookmarks, config_for, make_call, make_calls, minute, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,18 +22,91 @@ if TYPE_CHECKING:
     Serve = Callable[..., Sandbox]
 
 
+def streams_with(
+    state: dict[str, Any], *, catalog: dict[str, Any] | None = None
+) -> tuple[PagewiseStream, PagewiseStream]:
+    """Return the streams of a tap with a state: calls and participations."""
+    tap = TapTuple(config={"api_token": "sk-tuple-x"}, state=state, catalog=catalog)
+    calls, participations = tap.streams["calls"], tap.streams["call_participations"]
+    assert isinstance(calls, PagewiseStream)
+    assert isinstance(participations, PagewiseStream)
+    return calls, participations
+
+
+class TestBookmark:
+    def test_each_stream_has_its_own(self) -> None:
+        calls, participations = streams_with(state_of(minute(1), minute(2)))
+
+        assert calls.bookmark == FIRST_END + timedelta(minutes=1)
+        assert participations.bookmark == FIRST_END + timedelta(minutes=2)
+
+    @pytest.mark.parametrize("state", [{}, {"bookmarks": {}}, state_of(None, minute(1))], ids=str)
+    def test_missing_bookmark_is_none(self, state: dict[str, Any]) -> None:
+        calls, _ = streams_with(state)
+
+        assert calls.bookmark is None
+
+    def test_bookmark_of_another_replication_key_is_ignored(self) -> None:
+        state = state_of(minute(1), minute(1))
+        state["bookmarks"]["calls"]["replication_key"] = "updated_at"
+
+        calls, participations = streams_with(state)
+
+        assert calls.bookmark is None
+        assert participations.bookmark is not None
+
+    def test_bookmark_without_a_replication_key_is_used(self) -> None:
+        state = state_of(minute(1), minute(1))
+        del state["bookmarks"]["calls"]["replication_key"]
+
+        calls, _ = streams_with(state)
+
+        assert calls.bookmark == FIRST_END + timedelta(minutes=1)
+
+    @pytest.mark.parametrize("value", [7, "yesterday", ""])
+    def test_invalid_bookmark_is_rejected(self, value: Any) -> None:
+        with pytest.raises(
+            ConfigurationError, match=r"^The bookmark of calls isn't a timestamp\. "
+        ):
+            streams_with(state_of(value, minute(1)))
+
+    def test_bookmark_advances_but_never_moves_back(self) -> None:
+        state = state_of(minute(5), None)
+        calls, participations = streams_with(state)
+
+        for minutes in (4, 6, 5):
+            for stream in (calls, participations):
+                stream.advance_bookmark(FIRST_END + timedelta(minutes=minutes))
+
+        assert calls.tap_state == state_of(minute(6), minute(6))
+
+    def test_bookmark_at_the_same_instant_is_left_as_it_is(self) -> None:
+        """A run without new calls repeats its input state to the letter."""
+        state = state_of("2026-03-02T10:00:00+01:00", None)
+        calls, _ = streams_with(state)
+
+        calls.advance_bookmark(FIRST_END)
+
+        assert bookmarks(calls.tap_state) == ("2026-03-02T10:00:00+01:00", None)
+
+    def test_full_table_replication_neither_reads_nor_writes_bookmarks(
+        self, tap: TapCommand
+    ) -> None:
+        catalog = tap.discover()
+        for stream in catalog["streams"]:
+            stream["replication_method"] = "FULL_TABLE"
+        calls, _ = streams_with(state_of(minute(5), minute(5)), catalog=catalog)
+
+        calls.advance_bookmark(FIRST_END + timedelta(minutes=6))
+
+        assert calls.bookmark is None
+        assert bookmarks(calls.tap_state) == (minute(5), minute(5))
+
+
 def test_bookmarks_have_a_replication_key_and_value(tap: TapCommand, serve: Serve) -> None:
     run = tap(config=config_for(serve(make_calls(5))))
 
     assert run.state == state_of(minute(5), minute(5))
-
-
-def test_run_starts_one_lookback_before_earliest_bookmark(tap: TapCommand, serve: Serve) -> None:
-    sandbox = serve(make_calls(120))
-
-    tap(config=config_for(sandbox, lookback_window=60), state=state_of(minute(100), minute(80)))
-
-    assert sandbox.requests[0].query["since"] == minute(79)
 
 
 def test_each_state_is_written_once(tap: TapCommand, serve: Serve) -> None:
@@ -113,23 +190,6 @@ def test_mixed_timestamp_formats_are_compared_as_instants(tap: TapCommand, serve
     ]
 
 
-@pytest.mark.parametrize("value", [7, "yesterday", ""])
-def test_invalid_bookmark_is_reported_before_any_request(
-    tap: TapCommand, serve: Serve, value: Any
-) -> None:
-    sandbox = serve(make_calls(3))
-
-    run = tap(config=config_for(sandbox), state=state_of(value, minute(1)))
-
-    assert run.returncode == 1
-    assert run.count("RECORD") == 0
-    assert sandbox.requests == []
-    (error,) = run.errors
-    assert error == (
-        "The bookmark of calls isn't a timestamp. Correct the state, or run with --full-refresh."
-    )
-
-
 def test_every_page_is_followed_by_a_state(tap: TapCommand, serve: Serve) -> None:
     for selected in ({}, {"call_participations": False}, {"calls": False}):
         config = config_for(serve(make_calls(95)), page_size=10)
@@ -185,16 +245,40 @@ def test_stream_selected_later_is_read_from_the_start(tap: TapCommand, serve: Se
     assert bookmarks(rest.state) == (minute(50), minute(50))
 
 
-def test_full_table_replication_leaves_bookmarks_unchanged(tap: TapCommand, serve: Serve) -> None:
-    catalog = tap.discover()
-    for stream in catalog["streams"]:
-        stream["replication_method"] = "FULL_TABLE"
-    settings = {"page_size": 10, "lookback_window": 0, "emit_activate_version_messages": True}
-    config = config_for(serve(make_calls(25)), **settings)
+def test_invalid_bookmark_is_reported_before_any_output(tap: TapCommand) -> None:
+    run = tap(config={"api_token": "sk-tuple-x"}, state=state_of("yesterday", None))
 
-    run = tap(config=config, catalog=catalog, state=state_of(minute(20), minute(20)))
+    assert run.only_error == (
+        "The bookmark of calls isn't a timestamp. Correct the state, or run with --full-refresh."
+    )
+    assert run.stdout == ""
 
-    assert run.ids("calls") == list(range(1, 26))
-    assert len(run.ids("call_participations")) == 50
-    assert bookmarks(run.state) == (minute(20), minute(20))
-    assert run.count("ACTIVATE_VERSION") == 0
+
+def test_future_bookmark_logs_a_warning(tap: TapCommand, serve: Serve) -> None:
+    run = tap(config=config_for(serve(make_calls(3))), state=state_of("2099-01-01T00:00:00Z", None))
+
+    warning = (
+        "The bookmark of calls is in the future (2099-01-01T00:00:00.000Z), so it doesn't "
+        "advance until then. Correct the state, or run with --full-refresh."
+    )
+    assert run.stderr.count(warning) == 1
+
+
+def test_ignored_bookmark_logs_a_warning(tap: TapCommand, serve: Serve) -> None:
+    state = state_of(minute(2), minute(2))
+    state["bookmarks"]["calls"]["replication_key"] = "updated_at"
+
+    run = tap(config=config_for(serve(make_calls(3))), state=state)
+
+    assert (
+        run.stderr.count("Ignoring the bookmark of calls, because it belongs to 'updated_at'") == 1
+    )
+    assert run.ids("calls") == [1, 2, 3]
+
+
+def test_ignored_start_date_is_logged_once(tap: TapCommand, serve: Serve) -> None:
+    config = config_for(serve(make_calls(3)), start_date="2025-01-01")
+
+    run = tap(config=config, state=state_of(minute(100), minute(100)))
+
+    assert run.stderr.count("Continuing from the bookmark, so start_date doesn't apply.") == 1

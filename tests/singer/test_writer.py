@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import signal
 import subprocess
+import threading
 import time
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from singer_sdk.singerlib import RecordMessage, StateMessage
+from typing_extensions import override
 
 from tap_tuple.sandbox import faults
+from tap_tuple.singer.writer import ATOMIC_BYTES, LineWriter, OutputError
 from tests.conftest import Run, bookmarks, clean_environment, config_for, make_calls, minute
 
 if TYPE_CHECKING:
@@ -20,6 +27,125 @@ if TYPE_CHECKING:
     from tests.conftest import TapCommand
 
     Serve = Callable[..., Sandbox]
+
+
+class Output(io.RawIOBase):
+    """Standard output that records each write, and may accept only part of it."""
+
+    def __init__(self, most_bytes: int | None = None) -> None:
+        """Accept at most so many bytes at once, or all of them."""
+        self.writes: list[bytes] = []
+        self._most_bytes = most_bytes
+
+    @override
+    def writable(self) -> bool:
+        return True
+
+    @override
+    def write(self, data: Any) -> int:
+        accepted = bytes(data)[: self._most_bytes]
+        self.writes.append(accepted)
+        return len(accepted)
+
+
+def write_lines(output: io.RawIOBase, *lengths: int) -> LineWriter:
+    """Write rows whose lines have these lengths, including the line break."""
+    writer = LineWriter()
+    with io.TextIOWrapper(io.BufferedWriter(output)) as stdout, redirect_stdout(stdout):
+        overhead = len(line_of("").encode())
+        writer.write_rows("calls", [{"x": "x" * (length - overhead)} for length in lengths])
+    return writer
+
+
+def line_of(value: str) -> str:
+    """Return a row's line with the time left out, which always has the same length."""
+    row = {"type": "RECORD", "stream": "calls", "record": {"x": value}}
+    time_extracted = "2026-03-02T09:00:00.123456Z"
+    return json.dumps(row | {"time_extracted": time_extracted}, separators=(",", ":")) + "\n"
+
+
+class TestLineWriter:
+    @pytest.mark.parametrize(
+        ("lengths", "written"),
+        [
+            ([1000], [1000]),
+            ([ATOMIC_BYTES], [ATOMIC_BYTES]),
+            ([ATOMIC_BYTES // 2] * 2, [ATOMIC_BYTES]),
+            (
+                [ATOMIC_BYTES // 2, ATOMIC_BYTES // 2 + 1],
+                [ATOMIC_BYTES // 2, ATOMIC_BYTES // 2 + 1],
+            ),
+            ([ATOMIC_BYTES + 1], [ATOMIC_BYTES + 1]),
+            ([1000, 3 * ATOMIC_BYTES, 1000], [1000, 3 * ATOMIC_BYTES, 1000]),
+            ([1000] * 6, [4000, 2000]),
+        ],
+        ids=str,
+    )
+    def test_writes_are_whole_lines_of_at_most_pipe_buf(
+        self, lengths: list[int], written: list[int]
+    ) -> None:
+        """A longer line is written alone."""
+        output = Output()
+
+        write_lines(output, *lengths)
+
+        assert [len(each) for each in output.writes] == written
+        assert all(each.endswith(b"\n") for each in output.writes)
+
+    def test_partial_writes_are_continued(self) -> None:
+        whole, partial = Output(), Output(most_bytes=7)
+
+        write_lines(whole, 1000, 1000)
+        write_lines(partial, 1000, 1000)
+
+        assert len(b"".join(partial.writes)) == len(b"".join(whole.writes)) == 2000
+
+    def test_full_nonblocking_pipe_is_waited_for(self) -> None:
+        """A writer that didn't wait would try again thousands of times until a reader comes."""
+        reading_end, writing_end = os.pipe()
+        os.set_blocking(writing_end, False)
+        received = bytearray()
+        attempts = []
+
+        class Pipe(io.FileIO):
+            @override
+            def write(self, data: Any) -> Any:
+                attempts.append(len(data))
+                return super().write(data)
+
+        def read_late() -> None:
+            time.sleep(0.2)
+            with os.fdopen(reading_end, "rb") as file:
+                received.extend(file.read())
+
+        reader = threading.Thread(target=read_late)
+        reader.start()
+        # More than a pipe holds.
+        lines = 100
+        write_lines(Pipe(writing_end, "w"), *[ATOMIC_BYTES] * lines)
+        reader.join()
+
+        assert len(received) == lines * ATOMIC_BYTES
+        assert len(attempts) < 3 * lines
+
+    def test_rows_are_counted_by_stream(self) -> None:
+        writer = write_lines(Output(), 1000, 1000)
+        with redirect_stdout(io.TextIOWrapper(io.BufferedWriter(Output()))):
+            writer.write_message(RecordMessage("seats", {"id": 1}))
+            writer.write_message(StateMessage({}))
+
+        assert writer.rows == {"calls": 2, "seats": 1}
+
+    def test_full_disk_is_reported(self) -> None:
+        with pytest.raises(OutputError, match="Can't write to standard output: No space left"):
+            write_lines(io.FileIO("/dev/full", "w"), 1000)
+
+    def test_target_that_stopped_reading_is_reported(self) -> None:
+        reading_end, writing_end = os.pipe()
+        os.close(reading_end)
+
+        with pytest.raises(OutputError, match=r"The target stopped reading\. Look for its error."):
+            write_lines(io.FileIO(writing_end, "w"), 1000)
 
 
 def rows_until_last_state(lines: list[str]) -> tuple[set[int], set[int], dict[str, Any]]:
@@ -122,3 +248,19 @@ def test_sigterm_ends_a_retry_wait_immediately(tap: TapCommand, serve: Serve, at
         kept_calls, _, state = rows_until_last_state(process.stdout.read().decode().splitlines())
     assert kept_calls == set(range(1, 11))
     assert bookmarks(state) == (minute(10), minute(10))
+
+
+def test_closed_standard_output_is_reported_on_one_line(tap: TapCommand, serve: Serve) -> None:
+    command = tap.command(config=config_for(serve(make_calls(3))))
+
+    done = subprocess.run(
+        ["bash", "-c", 'exec "$@" >&-', "bash", *command],  # noqa: S607
+        stderr=subprocess.PIPE,
+        env=clean_environment(),
+        text=True,
+        check=False,
+    )
+
+    assert Run(done.returncode, "", done.stderr).only_error.startswith(
+        "Can't write to standard output: "
+    )
