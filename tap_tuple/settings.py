@@ -89,14 +89,14 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
 """The tap's own settings."""
 
 STRIPPED = ("api_token", "api_url", "start_date", "end_date", "user_agent")
-"""Settings around which whitespace doesn't matter, such as the line break at a file's end."""
+"""Settings that are stripped of surrounding whitespace, such as a file's trailing line break."""
 
 DROPPED = (None, "__NULL__")
-"""Values with which a stream map drops a stream or a column."""
+"""Values that make a stream map drop a stream or a column."""
 
 TRUE_WORDS = ("true", "1", "yes", "on")
 FALSE_WORDS = ("false", "0", "no", "off")
-"""The SDK takes any other word for false."""
+"""Words that mean false. The SDK reads any word outside `TRUE_WORDS` as false, even a typo."""
 
 
 def _read_boolean(text: str) -> bool:
@@ -111,7 +111,7 @@ class Kind(NamedTuple):
 
     python_type: type
     read: Callable[[str], object]
-    """Reads the setting from a variable. Raises a ValueError if that isn't possible."""
+    """Parses the value of an environment variable. Raises a ValueError if it's invalid."""
     description: str
 
 
@@ -120,11 +120,11 @@ KINDS = {
     "boolean": Kind(bool, _read_boolean, "true or false"),
     "object": Kind(dict, msgspec.json.Decoder(dict).decode, "a JSON object"),
 }
-"""By the first type in the JSON schema of a setting."""
+"""Kinds by the first type in a setting's JSON schema."""
 
 
 def normalize(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings without unset ones, whitespace around text, and fractions of ".0".
+    """Strip the settings in `STRIPPED`, turn floats like 1.0 into integers, and drop unset ones.
 
     Null and empty text mean unset, because that's what many tools pass for a missing value.
     """
@@ -143,12 +143,12 @@ def normalize(config: Mapping[str, Any]) -> dict[str, Any]:
 def problems(
     config: Mapping[str, Any], schema: Mapping[str, Any], columns: Mapping[str, Collection[str]]
 ) -> Iterator[str]:
-    """Yield one message per invalid setting. It names the setting, and quotes no secret.
+    """Yield one message per invalid setting, which names the setting but quotes no secret.
 
     Args:
         config: The settings, with defaults.
         schema: Their JSON schema.
-        columns: The names of columns, by stream.
+        columns: Column names by stream.
     """
     yield from _token_problems(config.get("api_token"))
     yield from _date_problems(config)
@@ -186,9 +186,9 @@ def type_problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Itera
 
 
 def locate_invalid_values(errors: Iterable[str]) -> Iterator[str]:
-    """Yield where values are invalid, from the SDK's messages, which also quote the values."""
+    """Yield one message per SDK error, which names the invalid setting but not its value."""
     for error in errors:
-        # Such as "5 is not of type 'object' in config['stream_maps']['calls']".
+        # For example, "5 is not of type 'object' in config['stream_maps']['calls']".
         _, separator, path = error.rpartition(" in config[")
         keys = path.removesuffix("]").split("][") if separator else ["A setting"]
         name = ".".join(key.strip("'") for key in keys)
@@ -196,7 +196,7 @@ def locate_invalid_values(errors: Iterable[str]) -> Iterator[str]:
 
 
 def load_dotenv_file(logger: logging.Logger) -> None:
-    """Load `.env` into the environment, from the working folder or one above it."""
+    """Load `.env` into the environment, from the working directory or one of its parents."""
     path = find_dotenv(usecwd=True)
     try:
         load_dotenv(path)
@@ -205,7 +205,7 @@ def load_dotenv_file(logger: logging.Logger) -> None:
 
 
 def normalize_environment(schema: Mapping[str, Any], plugin_name: str) -> None:
-    """Normalize the variables of settings, before the SDK reads them."""
+    """Normalize the settings' environment variables before the SDK reads them."""
     for name in schema["properties"]:
         variable = variable_of(name, plugin_name)
         if variable not in os.environ:
@@ -218,7 +218,7 @@ def normalize_environment(schema: Mapping[str, Any], plugin_name: str) -> None:
 
 
 def environment_problems(schema: Mapping[str, Any], plugin_name: str) -> Iterator[str]:
-    """Yield one message per variable that the SDK can't read as its setting."""
+    """Yield one message per environment variable whose value has the wrong type."""
     for name, setting in schema["properties"].items():
         variable = variable_of(name, plugin_name)
         kind = KINDS.get(setting["type"][0])
@@ -255,7 +255,10 @@ def _token_problems(token: object) -> Iterator[str]:
 
 
 def _is_header_text(value: object) -> bool:
-    """Return whether a value can be sent as a header. requests quotes others in its error."""
+    """Return whether a value can be sent as a header.
+
+    If it can't, requests would quote it in an error.
+    """
     return isinstance(value, str) and value.isascii() and value.isprintable() and value != ""
 
 
@@ -301,7 +304,7 @@ def _stream_map_problems(
 ) -> Iterator[str]:
     """Report maps for unknown streams and columns, which would silently fail to hide emails."""
     if not isinstance(maps, dict):
-        # Reported by its type.
+        # `type_problems` reports this.
         return
     uses_faker = re.search(r"\bfake\b", str(maps)) is not None
     if uses_faker and find_spec("faker") is None:
@@ -343,7 +346,7 @@ def _url_problems(url: str) -> Iterator[str]:
         return
 
     is_web_address = parts.scheme in {"http", "https"} and parts.hostname is not None and port != 0
-    # The SDK would replace a name in braces by a setting, such as the token.
+    # The SDK would replace a name in braces with the value of that setting, such as the token.
     has_forbidden_character = any(character in url for character in " {}?#")
     if not is_web_address or has_forbidden_character or not _is_header_text(url):
         yield _invalid_url(url)

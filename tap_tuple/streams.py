@@ -1,4 +1,4 @@
-"""What is extracted: calls, and who took part in them."""
+"""The streams: calls and their participations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECONDS = IntegerType(minimum=-(2**31), maximum=2**31 - 1)
 
 def _schema(*properties: Property[Any]) -> dict[str, Any]:
     schema = PropertiesList(*properties).to_dict()
-    # Loaders that validate with an older draft of JSON Schema don't know this one.
+    # Loaders that use an older JSON Schema draft don't recognize the one in `$schema`.
     del schema["$schema"]
     for column in schema["properties"].values():
         if "null" in column["type"]:
@@ -35,7 +35,7 @@ def _schema(*properties: Property[Any]) -> dict[str, Any]:
 
 
 class Calls(CallSync):
-    """Completed calls. The same requests serve their participations."""
+    """Completed calls, which are requested together with their participations."""
 
     name = "calls"
     primary_keys = ("id",)

@@ -1,4 +1,4 @@
-"""The course of a run: which calls to read, what to warn about, writing pages, and the summary."""
+"""Run a sync: choose the time range, write the pages, and log warnings and a summary."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def time_range_of_run(
     config: Mapping[str, Any], bookmarks: Sequence[datetime | None], started_at: datetime
 ) -> TimeRange:
-    """Return the time range that a run reads. It may be empty.
+    """Return the time range that a run reads, which may be empty.
 
     It starts ``lookback_window`` seconds before the earliest bookmark, but not before
     ``start_date``, and ends when the run starts, or at ``end_date`` if that is earlier. The
@@ -34,7 +34,7 @@ def time_range_of_run(
 
     Args:
         config: The settings.
-        bookmarks: Those of the selected streams. A stream without one is read from the start.
+        bookmarks: The bookmark of each selected stream, or None to read everything from the start.
         started_at: When the run started.
     """
     start_date, end_date = config.get("start_date"), config.get("end_date")
@@ -68,7 +68,7 @@ class CallSync(PagewiseParent, TupleStream):
 
     @override
     def get_records(self, context: Context | None) -> Iterable[Record]:
-        """Write the rows of all pages, and leave no records for the SDK to write one by one."""
+        """Write all pages here, and return no records, so the SDK doesn't write them one by one."""
         self._warn_about_bookmarks()
         self._warn_about_filter()
         with self.children_open():

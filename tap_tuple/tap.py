@@ -49,7 +49,7 @@ class TapTuple(Tap):
     name = "tap-tuple"
     message_writer_class = LineWriter
 
-    # Neither BATCH nor ACTIVATE_VERSION: the streams say why.
+    # BATCH and ACTIVATE_VERSION are left out. `PagewiseStream` says why.
     capabilities: ClassVar[list[CapabilitiesEnum]] = [
         TapCapabilities.CATALOG,
         TapCapabilities.DISCOVER,
@@ -79,7 +79,7 @@ class TapTuple(Tap):
             **kwargs: As in the SDK.
 
         Raises:
-            ConfigurationError: If a setting is invalid. It has one line per setting.
+            ConfigurationError: If settings are invalid. The message has one line for each.
         """
         self.append_builtin_config(self.config_jsonschema)
         if parse_env_config:
@@ -87,7 +87,7 @@ class TapTuple(Tap):
             normalize_environment(self.config_jsonschema, self.name)
             command.reject_any(environment_problems(self.config_jsonschema, self.name))
         settings = normalize(load_config(config))
-        # The SDK's validation fails on some values of a wrong type, and quotes others.
+        # The SDK's validation crashes on some values of the wrong type, and quotes others.
         command.reject_any(type_problems(settings, self.config_jsonschema))
         try:
             super().__init__(config=settings, parse_env_config=parse_env_config, **kwargs)
@@ -96,7 +96,7 @@ class TapTuple(Tap):
             command.reject_any(locate_invalid_values(error.errors))
 
         self._check_bookmarks()
-        # The SDK has just set its own handlers.
+        # Replace the signal handlers that the SDK has just installed.
         command.stop_on_signals()
         unknown_settings = self.config.keys() - self.config_jsonschema["properties"].keys()
         for name in sorted(unknown_settings):
@@ -148,7 +148,7 @@ class TapTuple(Tap):
         command_line.help = cls.help_text
         for option in command_line.params:
             if isinstance(option.type, click.File):
-                # Open the file when it is read. With --test, it never is, and would stay open.
+                # Open files lazily. With --test, they are never read, and would stay open.
                 option.type = click.File(lazy=True)
         return command_line
 
@@ -178,7 +178,7 @@ class TapTuple(Tap):
 
 
 def load_config(config: Config) -> dict[str, Any]:
-    """Return the settings that a tap is created with, from files if it gets paths."""
+    """Return `config` as a dict, loaded from files if it is a path or a list of paths."""
     if config is None:
         return {}
     if isinstance(config, dict):

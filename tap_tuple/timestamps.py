@@ -1,4 +1,4 @@
-"""Timestamps of settings, state and API: parsing, formatting and ranges. All are in UTC."""
+"""Timestamps in settings, state and responses: parsing, formatting and ranges, all in UTC."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class TimeRange:
 
 
 def parse_timestamp(text: str) -> datetime:
-    """Parse an ISO 8601 timestamp or date, which means its midnight. Without a time zone, it's UTC.
+    """Parse an ISO 8601 timestamp or date.
 
-    Digits beyond microseconds are truncated.
+    A date means midnight, and no time zone means UTC. Digits beyond microseconds are truncated.
 
     Raises:
         ValueError: If the text isn't a timestamp, or is outside the years 1 to 9999 in UTC.
@@ -44,7 +44,7 @@ def parse_timestamp(text: str) -> datetime:
 
 
 def to_utc(timestamp: datetime) -> datetime:
-    """Convert a timestamp to UTC. Without a time zone, it already is UTC.
+    """Convert a timestamp to UTC, which is also assumed if it has no time zone.
 
     Raises:
         ValueError: If the result is outside the years 1 to 9999.
@@ -61,7 +61,7 @@ def to_utc(timestamp: datetime) -> datetime:
 
 
 def format_timestamp(timestamp: datetime) -> str:
-    """Format a timestamp in UTC, with milliseconds as the API does, or with microseconds."""
+    """Format a timestamp in UTC, with milliseconds like the API, or microseconds if necessary."""
     has_microseconds = timestamp.microsecond % 1000 > 0
     precision = "microseconds" if has_microseconds else "milliseconds"
     return timestamp.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
