@@ -1,9 +1,9 @@
 """HTTP client for Tuple's usage API: authentication, paging, retries and error messages.
 
-Two private members of the SDK are used, because it has no public hook instead:
+Two private members of the SDK are used, because there is no public alternative:
 
 - `Stream._LOG_REQUEST_METRICS`: turns off the metric line that the SDK logs for each request.
-- `Stream._tap`: leads from a stream to the tap's version and logger.
+- `Stream._tap`: gives access to the tap's version and logger.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class TupleStream(RESTStream[ParseResult]):
     # A long run makes hundreds of requests, and the SDK logs a metric for each.
     _LOG_REQUEST_METRICS = False
 
-    # The SDK passes `parse_response` nothing but the response. This is what else it needs.
+    # The SDK passes only the response to `parse_response`. These attributes carry the rest.
     _pages: CallPages
     """The paginator of this sync, set by `get_new_paginator`."""
     _body: bytes
@@ -78,7 +78,7 @@ class TupleStream(RESTStream[ParseResult]):
     def requests_session(self) -> requests.Session:
         """Take proxies and certificates from the environment, but no proxy for loopback hosts.
 
-        The SDK sends prepared requests, for which requests doesn't look for certificates.
+        The SDK sends prepared requests, and requests doesn't look up certificates for those.
         """
         session = requests.Session()
         session.stream = True
@@ -141,7 +141,7 @@ class TupleStream(RESTStream[ParseResult]):
 
     @property
     def retry_policy(self) -> RetryPolicy:
-        """Be patient with a server that has answered before, if nobody is watching."""
+        """Be patient with a server that has responded before, if nobody is watching."""
         is_connection_test = self.ABORT_AT_RECORD_COUNT is not None
         if is_connection_test:
             return CONNECTION_TEST_POLICY
@@ -179,7 +179,7 @@ class TupleStream(RESTStream[ParseResult]):
     def validate_response(self, response: requests.Response) -> None:
         """Read and decode the response, or explain the failure.
 
-        The SDK only retries what fails in here, so the body can't wait for `parse_response`.
+        Only failures in here are retried, so `parse_response` would be too late to read the body.
 
         Raises:
             RetriableAPIError: If retrying may help.
@@ -195,7 +195,7 @@ class TupleStream(RESTStream[ParseResult]):
 
     @override
     def response_error_message(self, response: requests.Response) -> str:
-        """Return what to do about a rejected request."""
+        """Return an error message for a rejected request."""
         message = explain_rejection(response, self._body, self.url_base, self.path)
         return message.replace(self.config["api_token"], "[redacted]")
 

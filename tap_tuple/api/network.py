@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 64 * 1024
 MAX_BODY_BYTES = 64 * 1024 * 1024
-"""Maximum size of a response body, unpacked. A page of 1000 calls takes about 1 MB."""
+"""Maximum size of a response body after decompression. A page of 1000 calls takes about 1 MB."""
 
 
 def is_loopback(host: str) -> bool:
@@ -29,13 +29,13 @@ def is_loopback(host: str) -> bool:
 
 
 def read_body(response: requests.Response, deadline_seconds: float) -> bytes:
-    """Read the body of a streamed response, unpacked if it is compressed.
+    """Read the body of a streamed response, and decompress it if necessary.
 
     A timeout doesn't limit the time for the whole body, because it restarts with every byte.
 
     Raises:
         RetriableAPIError: If the body is too large, or takes too long.
-        urllib3.exceptions.HTTPError: If the body is broken off or can't be unpacked.
+        urllib3.exceptions.HTTPError: If the body is truncated or can't be decompressed.
     """
     late = RetriableAPIError(
         f"the response wasn't complete after {deadline_seconds} seconds", response
@@ -43,7 +43,7 @@ def read_body(response: requests.Response, deadline_seconds: float) -> bytes:
     body = bytearray()
     with _stop_reading_after(response, deadline_seconds) as is_stopped:
         try:
-            # Unlike `iter_content`, this returns what is there instead of a full chunk.
+            # Unlike `iter_content`, this returns received bytes without waiting for a full chunk.
             while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
                 body += chunk
                 if len(body) > MAX_BODY_BYTES:
@@ -66,7 +66,7 @@ def read_body(response: requests.Response, deadline_seconds: float) -> bytes:
 def _stop_reading_after(
     response: requests.Response, seconds: float
 ) -> Generator[Callable[[], bool]]:
-    """Have reads of a response end after some time, even one that is waiting in another thread.
+    """Stop reads of a response after some time, even one that is blocked waiting for data.
 
     Yields:
         A function that returns whether that has happened.
@@ -75,7 +75,7 @@ def _stop_reading_after(
 
     def stop() -> None:
         stopped.set()
-        # Raised if the response has been read to its end just now.
+        # These are raised if the response was fully read in the meantime.
         with suppress(RuntimeError, ValueError, OSError):
             response.raw.shutdown()
 

@@ -23,11 +23,11 @@ page::
     since=09:19:59&per_page=7&page=2    ... here as well, so none is missing
     since=09:39:59&per_page=4           by instant again
 
-A pass may need several rounds over the pages. If a call takes two places, another call may have
-none, because calls have shifted or because the server orders calls with the same `ended_at`
-differently in each response. Then the tap reads the pages again, until it has seen as many calls as
-there are places. It also starts another round if a page was short, or if calls are missing
-according to X-Total-Count or to an earlier pass.
+A pass may need several rounds over the pages. Calls may shift, or the server may order calls with
+the same `ended_at` differently in each response. Then one call may take two places and another
+none, so the tap reads the pages again, until it has seen as many calls as there are places. It also
+starts another round if a page was short, or if calls are missing according to X-Total-Count or to
+an earlier pass.
 
 A server can't keep the tap busy forever. If rounds or passes keep bringing nothing new, the tap
 continues without the missing calls, or fails if the server insists that there are more pages.
@@ -57,18 +57,18 @@ OVERLAP = timedelta(seconds=1)
 The API may keep more precise times than its JSON shows.
 """
 
-# The number of consecutive rounds that may bring no new call before the tap ignores a sign that
-# there are more. If the order changes in each response, a call has a chance of at least 63 %
-# (1 - 1/e) to appear in a round, so ten rounds hardly ever miss it.
+# How many consecutive rounds without a new call it takes until the tap ignores a sign that there
+# are more. If the order changes in each response, a call has a chance of at least 63% (1 - 1/e) to
+# appear in a round, so ten rounds hardly ever miss it.
 MAX_ROUNDS_FOR_COUNT = 3
 """The sign is a high X-Total-Count, or a call that an earlier pass has seen."""
 MAX_ROUNDS_FOR_REPEATS = 10
 """The sign is a repeated call or a short page, so another call may be missing."""
 MAX_ROUNDS_FOR_LINK = 20
-"""The sign is a link to the next page, or a full page. After so many rounds, the run fails."""
+"""The sign is a link to the next page, or a full page. After this many rounds, the run fails."""
 
 MAX_FRUITLESS_PASSES = 10
-"""Consecutive passes that may bring no new call before the tap continues without two that agree."""
+"""Consecutive passes without a new call after which the tap no longer waits for two to agree."""
 
 
 class Page(NamedTuple):
@@ -77,7 +77,7 @@ class Page(NamedTuple):
     calls: list[Call]
     """The calls that are new, or that have changed since they were read."""
     read_until: datetime | None
-    """All calls that ended before it have been read, so a bookmark may advance to it."""
+    """All calls that ended before this have been read, so a bookmark may advance to it."""
 
 
 class Query(NamedTuple):
@@ -106,10 +106,10 @@ class Pass:
     """Calls of all rounds, by id."""
 
     latest_round: list[Call] = field(default_factory=list)
-    """The places on the pages of the current round. A repeated call takes several places."""
+    """The calls on the pages of the latest round, in order. A repeated call is listed each time."""
 
     page_lengths: list[int] = field(default_factory=list)
-    """Number of calls on each page of the current round."""
+    """Number of calls on each page of the latest round."""
 
     longest_page: int = 0
     """Number of calls on the longest page of all rounds."""
@@ -142,7 +142,7 @@ class Pass:
 
     @property
     def page_1_length(self) -> int:
-        """Number of calls on page 1 in the current round."""
+        """Number of calls on page 1 in the latest round."""
         return self.page_lengths[0] if self.page_lengths else 0
 
     @property
@@ -151,7 +151,7 @@ class Pass:
         return self.page < self.last_page
 
     def has_short_page(self, page_length: int) -> bool:
-        """Return whether a page lacks calls, although other pages follow it."""
+        """Return whether any page but the last is shorter than a full page."""
         return any(length < page_length for length in self.page_lengths[:-1])
 
     def has_all_calls_on_page_1(self, page_length: int) -> bool:
@@ -165,15 +165,16 @@ class Pass:
         return are_all_on_page_1 and (self.page == 1 or self.page_1_length < page_length)
 
     def calls_before(self, instant: datetime | None) -> dict[int, Call]:
-        """Return the calls that ended before an instant, or all calls without one."""
+        """Return the calls that ended before an instant, or all calls if it is None."""
         if instant is None:
             return self.calls
         return {call.id: call for call in self.calls.values() if call.ended_at < instant}
 
     def has_repeats_before(self, instant: datetime | None) -> bool:
-        """Return whether this round has more places than all rounds have calls.
+        """Return whether calls are repeated in the latest round, so that others may be missing.
 
-        Then another call may have no place. Only count what ended before the instant, if given.
+        That's the case if the round has more entries than all rounds have calls. If an instant is
+        given, only calls that ended before it count.
         """
         places = sum(instant is None or call.ended_at < instant for call in self.latest_round)
         return places > len(self.calls_before(instant))
@@ -256,7 +257,8 @@ class CallPages(HeaderLinkPaginator):
 
         is_end = self._is_end(response, calls, has_new_calls=has_new_calls)
         can_move_on = self._can_move_on(next_query, calls, repeated=len(repeated))
-        # Unless this is the end, calls that ended with the last one may be on the next page.
+        # Unless this is the end, the next page may have calls that ended at the same time as the
+        # last one.
         settled_until = calls[-1].ended_at if calls and not is_end else None
 
         if not (is_end or can_move_on):

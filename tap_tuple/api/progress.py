@@ -37,7 +37,7 @@ class Progress:
         self._reported_at = self._started_at
 
     def add_page(self, calls: int, missing: int | None) -> None:
-        """Count a page with so many calls. Log a progress line if it is time for one."""
+        """Count a page with this many calls, and log a progress line if one is due."""
         self.calls_read += calls
         self.calls_missing = missing
         self.pages_read += 1

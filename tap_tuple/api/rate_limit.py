@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 WINDOW_SECONDS = 60.0
-"""The API counts the requests of a minute."""
+"""The API limits the number of requests in this time."""
 MARGIN_SECONDS = 0.25
-"""Added to a window, for a server whose clock is coarse."""
+"""Added to a window, in case the server's clock is coarse."""
 MAX_REMEMBERED_REQUESTS = 10_000
 """More requests than anyone makes in a minute."""
 
 
 class RateLimiter:
-    """Allow a limited number of requests per 60 seconds. Bursts are fine up to the limit.
+    """Allow a limited number of requests per 60 seconds, with bursts up to the limit.
 
-    A request counts from when its response arrives. Whenever the server counted it, that was
-    earlier. So a slow network never makes requests look closer together to the server than here.
+    A request counts from when its response arrives. The server must have counted it before that. So
+    even on a slow network, requests never look closer together to the server than they do here.
     """
 
     def __init__(self, requests_per_minute: int, logger: logging.Logger) -> None:
@@ -37,7 +37,7 @@ class RateLimiter:
 
     @contextmanager
     def turn(self) -> Generator[None]:
-        """Wait until a request may start, and count the one that is made in this context."""
+        """Wait until a request may start, then count the request made in this context."""
         self._wait()
         self.requests += 1
         try:
@@ -46,7 +46,7 @@ class RateLimiter:
             self._responded_at.append(time.monotonic())
 
     def seconds_for(self, requests: float) -> float:
-        """Estimate how long the limit holds up so many more requests."""
+        """Estimate how many seconds the limit would delay this many more requests."""
         now = time.monotonic()
         recent = sum(now - responded < WINDOW_SECONDS for responded in self._responded_at)
         left_in_this_window = self._limit - recent

@@ -1,4 +1,4 @@
-"""What to do about a request that the server rejects: one sentence per status."""
+"""Error messages for rejected requests: what happened, and what to do."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REJECTIONS: dict[int, str] = {
     "and end_date. {quote}",
     HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: PROXY_LOGIN_MESSAGE,
 }
-"""What to do about a rejected request, by its status."""
+"""Error messages by status."""
 
 REDIRECTS = {301, 302, 303, 307, 308}
 

@@ -23,7 +23,7 @@ MAX_PER_PAGE = 1000
 MAX_COUNT_DIGITS = 12
 """A longer X-Total-Count is garbage."""
 MAX_REPORTED_FIELDS = 10
-"""The number of new fields after which it is enough to know that the API has changed."""
+"""The most new fields to report. With this many, it's clear that the API has changed."""
 TOLERANCE = timedelta(seconds=1)
 """How far calls may lie outside the requested time range, because the API may round its times."""
 
@@ -81,7 +81,7 @@ class InvalidResponseError(RetriableAPIError):
         super().__init__(f"Tuple sent {problem}", response)
 
 
-# Not strict: numbers may also come as text or with a fraction of ".0", which loses nothing.
+# Not strict: numbers may also arrive as strings or as floats such as 1.0, without loss.
 _DECODER = msgspec.json.Decoder(list[Call], strict=False)
 
 
@@ -178,7 +178,7 @@ def _split_message(error: Exception) -> tuple[str, str]:
 def _split_place(place: str) -> tuple[int, str]:
     """Split a place such as "$[2].call_participations[0].id" into the call's number and the rest.
 
-    Calls are counted from 1. Without a place, it is the first one.
+    Calls are counted from 1. An empty place means the first call.
     """
     index, _, field = place.removeprefix("$[").partition("]")
     return int(index or 0) + 1, field.removeprefix(".")

@@ -34,13 +34,13 @@ class RetryPolicy(NamedTuple):
     deadline_seconds: int
     """For the whole body of the response, however slowly it arrives."""
     max_attempts: int
-    """Not counting those that met the rate limit."""
+    """Not counting those that hit the rate limit."""
     max_timeouts: int
-    """Attempts in which the server is connected but doesn't respond in time."""
+    """Attempts that connect to the server but get no response in time."""
     max_seconds: int
-    """After which no attempt starts again, unless the last one timed out or met the rate limit."""
+    """Failures after this time aren't retried, except response timeouts and the rate limit."""
     max_rate_limit_seconds: int
-    """For a rate limit that the team's other integrations use up."""
+    """How long to keep retrying while the team's other integrations use up the rate limit."""
     max_backoff_seconds: int
     """The longest wait without ``Retry-After``."""
 
@@ -57,8 +57,8 @@ RUN_POLICY = RetryPolicy(
 FIRST_CONTACT_POLICY = RUN_POLICY._replace(
     timeout_seconds=30, max_attempts=20, max_timeouts=2, max_seconds=30, max_backoff_seconds=8
 )
-"""Until Tuple has answered once, an address or a proxy may be wrong, and someone may be watching:
-Meltano's ``config test`` is an ordinary run to the tap."""
+"""Before Tuple's first response, the URL or a proxy may be wrong, and someone may be watching,
+because Meltano's ``config test`` looks like an ordinary run to the tap."""
 CONNECTION_TEST_POLICY = RetryPolicy(
     timeout_seconds=6,
     deadline_seconds=6,
@@ -76,7 +76,7 @@ PROXY_LOGIN_MESSAGE = (
 )
 
 MAX_RETRY_AFTER_SECONDS = 300
-"""The longest wait that the server may ask for."""
+"""The longest wait to accept from ``Retry-After``."""
 
 TRANSIENT_STATUSES = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
 """Statuses below 500 that ask for another attempt (RFC 9110, RFC 8470), in addition to 429."""
@@ -94,17 +94,17 @@ TRANSIENT_ERRORS = (
     requests.exceptions.ContentDecodingError,
     urllib3.exceptions.HTTPError,
 )
-"""Failures that may pass: server errors and network errors. `is_final` names the exceptions."""
+"""Failures that may be temporary: server and network errors. `is_final` tells which aren't."""
 
 TIMEOUTS = (requests.Timeout, urllib3.exceptions.TimeoutError)
 
 
 def raise_if_transient(response: requests.Response) -> None:
-    """Raise an error for a status that may be another one at the next attempt.
+    """Raise an error if the status may be different on the next attempt.
 
     Raises:
         RateLimitedError: If the team's rate limit is exhausted.
-        RetriableAPIError: If the server failed, or sent a status that means nothing for this API.
+        RetriableAPIError: If the server failed, or sent a status that has no meaning in this API.
     """
     status = response.status_code
     if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -119,7 +119,7 @@ def raise_if_transient(response: requests.Response) -> None:
 
 
 class Retries:
-    """Repeats requests that failed for a reason that may pass."""
+    """Retries requests that failed for a reason that may be temporary."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class Retries:
         """Set the policy.
 
         Args:
-            policy: Returns how patient to be, which may change during a run.
+            policy: Returns the current policy, which may change during a run.
             rate_limiter: Every attempt waits for its turn.
             logger: Receives a warning per failed attempt.
             url: Named in the error if all attempts fail.
@@ -144,8 +144,8 @@ class Retries:
     def wrap(self, send: RequestFunc, on_failure: Callable[[], None] = lambda: None) -> RequestFunc:
         """Return a function that sends a request, and sends it again if that fails.
 
-        Rate limits are retried separately: the server is well, and it may take minutes until the
-        team's other integrations leave some of the quota.
+        Rate limits are retried separately, because the server is healthy, and it may take minutes
+        until the team's other integrations free up some of the quota.
 
         Args:
             send: Sends a request once.
@@ -200,7 +200,7 @@ class Retries:
             max_time=max_time,
             giveup=giveup,
             on_backoff=warn,
-            # The waits have their own jitter, and the SDK's log line would come on top.
+            # The waits already have jitter, and backoff's own log line would be one too many.
             jitter=None,
             logger=None,
         )
@@ -227,7 +227,7 @@ class Retries:
 
 
 def _advice_on_setup(error: Exception) -> str | None:
-    """Return what to do about a failure that repeats until somebody changes a setting."""
+    """Return advice about a failure that will persist until somebody changes a setting."""
     if is_proxy_login(error):
         return PROXY_LOGIN_MESSAGE
     if is_invalid_certificate(error):
@@ -298,12 +298,15 @@ def retry_after_seconds(response: requests.Response | None) -> float:
 
 
 def is_final(error: Exception) -> bool:
-    """Return whether another attempt can't succeed, although the exception is a transient one."""
+    """Return whether retrying is pointless, although the exception's type is a transient one."""
     return is_invalid_certificate(error) or is_proxy_login(error)
 
 
 def is_invalid_certificate(error: BaseException) -> bool:
-    """Return whether a certificate couldn't be verified. Other TLS errors may pass."""
+    """Return whether a certificate couldn't be verified.
+
+    Other TLS errors may be temporary.
+    """
     return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
 
 
@@ -314,7 +317,10 @@ def is_proxy_login(error: BaseException) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """Describe a failure in our own or the system's words. Others may quote private data."""
+    """Describe a failure in our own or the system's words.
+
+    Other texts may quote private data.
+    """
     if isinstance(error, RetriableAPIError):
         return str(error)
     for cause in _causes(error):
@@ -331,7 +337,7 @@ def describe(error: BaseException) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and those that led to it, also if they are only its arguments."""
+    """Yield an exception and those that led to it, even those that are only its arguments."""
     pending: list[object] = [error]
     seen: set[int] = set()
     while pending:
