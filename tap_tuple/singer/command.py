@@ -64,7 +64,7 @@ class CatalogFile(TypedDict):
 
 
 class Partition(TypedDict, total=False):
-    """A part of a bookmark of another tap."""
+    """A partition in another tap's bookmark."""
 
     progress_markers: dict[str, Any]
 
@@ -101,19 +101,19 @@ def run(
     exit_code_of_failure: int = 1,
     advice_when_stopped: str = "The next run resumes from the last saved bookmark.",
 ) -> NoReturn:
-    """Run a command line. Every failure is one line, and no log line is private.
+    """Run a command line, log each failure as one line, and keep private text out of the log.
 
     Args:
         plugin: The tap class.
-        token_prefix: How the tokens start that must not appear in the log.
-        command: Run instead of the plugin's own command.
+        token_prefix: The prefix of tokens, which must not appear in the log.
+        command: A command to run instead of the plugin's own.
         exit_code_of_failure: The exit code if the command fails.
         advice_when_stopped: Added to the log line about a signal.
     """
     redact_logs(private_text(token_prefix))
     _unset_empty_log_settings(plugin.name)
     try:
-        # This sets up the log, too.
+        # This also sets up logging.
         plugin_command = plugin.cli
     except Exception as error:  # noqa: BLE001 - whatever a user's log configuration raises
         kind = type(error).__name__
@@ -172,13 +172,14 @@ class StoppedBySignal(SystemExit):
 
 
 def stop_on_signals() -> None:
-    """Stop on SIGINT and SIGTERM immediately. The last STATE says what a target has in full.
+    """Stop on SIGINT and SIGTERM immediately.
 
-    The SDK's handler writes another STATE, which would wait for a target that has stopped reading.
-    It also exits with 0, as if the run were complete.
+    The last STATE already tells which rows have been written completely. The SDK's handler writes
+    another one, which would block if the target has stopped reading. It also exits with 0, as if
+    the run were complete.
 
-    The handler only raises. If it wrote to the log while the log is being written, that would fail,
-    and `logging` would swallow the failure and go on.
+    This handler only raises an exception. If it logged while another line is being logged, that
+    would fail, and `logging` would swallow the failure and carry on.
     """
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
@@ -191,9 +192,9 @@ def stop_on_signals() -> None:
 
 
 def check_state(file: IO[str], logger: logging.Logger) -> IO[str]:
-    """Return a file with the state of a tap, which may be wrapped in a message or by Meltano.
+    """Check a state, and return it without the wrapping of a STATE message or of Meltano.
 
-    An empty file and null are the state of a first run.
+    An empty file and null both mean a first run.
     """
     name = "--state"
     text = _read(file, name)
@@ -215,7 +216,7 @@ def check_state(file: IO[str], logger: logging.Logger) -> IO[str]:
 
 
 def check_catalog(file: IO[str]) -> IO[str]:
-    """Return a file with the same Singer catalog, which can be read again."""
+    """Check a Singer catalog, and return it as a file that can be read again."""
     catalog = load_object(file, "--catalog")
     try:
         msgspec.convert(catalog, CatalogFile)
@@ -229,7 +230,7 @@ def check_catalog(file: IO[str]) -> IO[str]:
 
 
 def load_object(source: Path | IO[str], name: str) -> dict[str, Any]:
-    """Load a JSON object from a file, which error messages call `name`."""
+    """Load a JSON object from a file that error messages refer to as `name`."""
     return _parse_object(_read(source, name), name)
 
 
@@ -244,7 +245,7 @@ def _read(source: Path | IO[str], name: str) -> str:
         reject(f"Can't read {name}: {error.strerror}.")
     except UnicodeDecodeError:
         reject(f"Can't read {name}: it isn't UTF-8 text.")
-    # Editors on Windows write it, and show nothing of it.
+    # Some Windows editors add one without showing it.
     byte_order_mark = "\ufeff"
     return text.removeprefix(byte_order_mark)
 

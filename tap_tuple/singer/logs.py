@@ -10,14 +10,14 @@ from typing import Any
 QUOTING_LOGGERS = ("urllib3", "singer_sdk.mapper")
 """Loggers that quote emails, tokens and salts."""
 DETAILED_LOGGERS = ("singer_sdk.metrics",)
-"""Loggers whose INFO lines are for DEBUG. Meltano shows metrics without their stream."""
+"""Loggers whose lines are moved to DEBUG, because Meltano shows metrics without their stream."""
 DETAILED_LINES = (
     "Skipping parse of env var settings",
     "Parsing env var for settings config",
     "Added '%s' as child stream",
     "Config validation failed",
 )
-"""Starts of SDK lines that belong to DEBUG. The tap reports invalid settings itself."""
+"""Prefixes of SDK lines that are moved to DEBUG. The tap reports invalid settings itself."""
 HIDDEN = -1
 """A level below that of every handler."""
 REDACTED = "[redacted]"

@@ -8,14 +8,15 @@ A parent derives from `PagewiseParent`. Its `get_records` calls `write_page` for
 `children_open`, and returns nothing. A child derives from `PagewiseChild`. `rows_of` returns the
 rows for an item of a page.
 
-These private members of the SDK are used, because it has no public hook instead:
+These private members of the SDK are used, because there is no public alternative:
 
 - `Stream._generate_schema_messages`: overridden to leave out a bookmark column that a stream map
   removes.
 - `Stream._generate_record_messages`: maps a row that a catalog or a stream map changes.
-- `Stream._tap`: leads from a stream to the tap's message writer, state writer and start time.
+- `Stream._tap`: gives access to the tap's message writer, state writer and start time.
 - `Stream._write_schema_message`: writes the schema of a child, because it is never synced.
-- `Stream._write_starting_replication_value`: overridden to keep the state to the bookmark itself.
+- `Stream._write_starting_replication_value`: overridden so that the state holds only the
+  bookmark.
 """
 
 from __future__ import annotations
@@ -84,12 +85,12 @@ class PagewiseStream(Stream):
             return None
         # `stream_state` would add an entry if there is none.
         state = self.tap_state.get("bookmarks", {}).get(self.name, {})
-        # A state of another tool may leave the key out.
+        # A state from another tool may omit the key.
         is_of_our_key = state.get(REPLICATION_KEY, self.replication_key) == self.replication_key
         return state.get(REPLICATION_KEY_VALUE) if is_of_our_key else None
 
     def check_bookmark(self) -> None:
-        """Check that the bookmark is a timestamp, and warn if it can't be used.
+        """Check that the bookmark is a timestamp, and warn if it's for another replication key.
 
         Raises:
             ConfigurationError: If it isn't a timestamp.
@@ -175,9 +176,9 @@ class PagewiseStream(Stream):
 
     @override
     def apply_catalog(self, catalog: Catalog) -> None:
-        """Apply the selection and the replication method. The keys are the tap's own.
+        """Apply the selection and the replication method, but keep the tap's own keys.
 
-        Catalogs of other tools and of older versions may leave them out.
+        Catalogs from other tools and from older versions may omit the keys.
 
         Raises:
             ConfigurationError: If the catalog asks for something that the tap can't do.
@@ -221,10 +222,10 @@ class PagewiseStream(Stream):
 
     @override
     def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:
-        """Log at DEBUG what the tap reports itself, in more detail.
+        """Demote messages to DEBUG if the tap itself reports the same in more detail.
 
-        These are the SDK's INFO lines about a sync, and exceptions, because they are still on their
-        way to the command line.
+        These are the SDK's INFO lines about a sync, and exceptions, which the command line will
+        report.
         """
         is_exception_on_its_way = sys.exc_info()[0] is not None
         if level == logging.INFO or is_exception_on_its_way:
@@ -237,7 +238,7 @@ class PagewiseStream(Stream):
             columns = message.schema["properties"]
             keys = message.bookmark_properties or ()
             message.bookmark_properties = [key for key in keys if key in columns]
-            # Loaders reject null, which a stream map may ask for.
+            # A stream map may set this to null, which loaders reject.
             message.key_properties = message.key_properties or []
             yield message
 
@@ -251,7 +252,7 @@ class PagewiseChild(PagewiseStream):
 
     @contextmanager
     def open(self) -> Generator[None]:
-        """Write the SCHEMA, so that a target creates the table even without rows, and measure."""
+        """Write the SCHEMA, so that even a table without rows is created, and start the metrics."""
         self._write_schema_message()
         with self.get_record_counter(), self.get_sync_timer():
             yield
@@ -286,7 +287,8 @@ class PagewiseParent(PagewiseStream):
         """Write the rows for the items of a page, then advance the bookmarks to `read_until`.
 
         A run can be killed at any line, so the state must never be ahead of the rows. For the same
-        reason, children's rows come before their parent's, which means that they are complete.
+        reason, children's rows come before their parent's, so a parent's row shows that its
+        children's rows are complete.
 
         If a stream map filters an item out, its children's rows are left out too, as in the SDK.
         """
@@ -346,7 +348,7 @@ def explain_failed_map(stream_name: str, config: Mapping[str, Any]) -> Generator
 
 
 def _map_names(stream_name: str, config: Mapping[str, Any]) -> list[str]:
-    """Return the names under which the settings have maps of a stream, including its copies."""
+    """Return the names of a stream's maps in the settings, including maps of its copies."""
     names = [
         name
         for name, stream_map in (config.get("stream_maps") or {}).items()
@@ -357,7 +359,7 @@ def _map_names(stream_name: str, config: Mapping[str, Any]) -> list[str]:
 
 
 def _missing_map_settings(config: Mapping[str, Any]) -> list[str]:
-    """Return the names that expressions take from `config`, but that it doesn't have.
+    """Return the names that expressions look up in `config` but that aren't set there.
 
     Only plain names are returned, because the text of an expression may be private.
     """

@@ -1,4 +1,4 @@
-"""Singer messages go to standard output in whole lines."""
+"""Write Singer messages to standard output, always in whole lines."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ doesn't define it, so the smallest value that POSIX allows is used there."""
 
 
 class OutputError(FatalSyncError):
-    """Standard output takes no more: the target is gone, or the disk is full."""
+    """Standard output can't be written to: the target is gone, or the disk is full."""
 
 
 class LineWriter(GenericSingerWriter[bytes, Message]):
     """Write messages to standard output, always in whole lines.
 
     The SDK's writers flush after each record. If ``PYTHONUNBUFFERED`` is set, the system may accept
-    only part of a line. This writer gives a pipe no more bytes than it accepts at once, so that a
-    run leaves whole lines, of up to `ATOMIC_BYTES` each, no matter how it's killed.
+    only part of a line. This writer gives a pipe no more bytes than it accepts at once. However a
+    run is killed, it leaves only whole lines, if each has at most `ATOMIC_BYTES`.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
         _write_lines(self.format_message(message))
 
     def write_rows(self, stream: str, rows: Sequence[Record]) -> None:
-        """Write RECORD messages for rows, which have been extracted just now."""
+        """Write RECORD messages for rows that have just been extracted."""
         now = datetime.now(UTC)
         records = [
             {"type": "RECORD", "stream": stream, "record": row, "time_extracted": now}
@@ -63,10 +63,10 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
 
 
 def _write_lines(lines: bytes) -> None:
-    """Write lines in pieces that end with a line and that a pipe accepts at once.
+    """Write lines in chunks that end at a line break and fit into a single write to a pipe.
 
     Raises:
-        OutputError: If standard output can't be written.
+        OutputError: If standard output can't be written to.
     """
     start = 0
     while start < len(lines):
