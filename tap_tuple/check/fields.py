@@ -71,7 +71,7 @@ class FieldReport:
     null: set[str] = field(default_factory=set)
     """Documented fields that are null somewhere."""
     mistyped: set[str] = field(default_factory=set)
-    """Documented fields that have another type somewhere, apart from null."""
+    """Documented fields that have another type somewhere. Null doesn't count."""
     new: set[str] = field(default_factory=set)
     """Fields that aren't documented."""
 
@@ -100,8 +100,8 @@ def report_fields(calls: list[dict[str, Json]]) -> FieldReport:
 
 
 def name_fields(names: Iterable[str]) -> str:
-    """List names in a line of text, but not all of a long list."""
-    # Not every terminal can show all letters.
+    """Join names into one line, and shorten a long list."""
+    # Some terminals can't show non-ASCII letters.
     all_names = sorted(name.encode("ascii", "backslashreplace").decode() for name in names)
     listed = ", ".join(all_names[:MAX_NAMED_FIELDS])
     return f"{listed} and others" if len(all_names) > MAX_NAMED_FIELDS else listed

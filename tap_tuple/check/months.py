@@ -1,4 +1,4 @@
-"""Counts the calls of each month, as the API does."""
+"""Asks the API for the number of calls in each month."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ class MonthCount(NamedTuple):
     """The number of calls that ended in a month (in UTC)."""
 
     month: str
-    """Such as "2026-03"."""
+    """For example, "2026-03"."""
     calls: int
 
 
 def count_calls_per_month(probe: Probe, time_range: TimeRange) -> Iterator[MonthCount]:
     """Ask for the number of calls per month, with one request per month that may have calls.
 
-    Months without calls are left out, as a query of a database does.
+    Months without calls are left out, as in the result of a database query.
 
     Raises:
         FatalAPIError: If the API rejects a request.
-        ConfigurationError: If the API doesn't count.
+        ConfigurationError: If a response isn't as documented, or its count is missing or wrong.
     """
     if time_range.is_empty:
         return
@@ -47,7 +47,7 @@ def count_calls_per_month(probe: Probe, time_range: TimeRange) -> Iterator[Month
     ends = ends_of(first_page)
     if not ends:
         reject("Tuple's response isn't as documented: the first call has no valid ended_at.")
-    # The database may have an earlier time than the API shows.
+    # Tuple's database may hold an earlier time than the API shows.
     start = max(ends[0] - OVERLAP, time_range.since)
     for month in _months(start, time_range.until):
         count = _count(_get_one(probe, month))
@@ -56,7 +56,7 @@ def count_calls_per_month(probe: Probe, time_range: TimeRange) -> Iterator[Month
 
 
 def _get_one(probe: Probe, time_range: TimeRange) -> Reply:
-    """Return a response with one call at most, but with the number of all."""
+    """Return a response with at most one call, and with the total number of calls."""
     reply = probe.get(
         since=format_timestamp(time_range.since),
         until=format_timestamp(time_range.until),

@@ -17,7 +17,7 @@ class Verdict(StrEnum):
 
 
 class Outcome(NamedTuple):
-    """A verdict, and what there is to say about it. It never quotes a value of a call."""
+    """A verdict, with a detail that never quotes a value from a call."""
 
     verdict: Verdict
     detail: str = ""
@@ -27,25 +27,25 @@ HOLDS = Outcome(Verdict.HOLDS)
 
 
 def differs(how: str) -> Outcome:
-    """Return that the API does something else."""
+    """Return the outcome for a statement that the API contradicts."""
     return Outcome(Verdict.DIFFERS, how)
 
 
 def not_checked(why: str) -> Outcome:
-    """Return that the statement couldn't be checked."""
+    """Return the outcome for a statement that couldn't be checked."""
     return Outcome(Verdict.NOT_CHECKED, why)
 
 
 def observed(what: str) -> Outcome:
-    """Return what the API does where its documentation says nothing."""
+    """Return the outcome for behavior that the documentation leaves open."""
     return Outcome(Verdict.OBSERVED, what)
 
 
 def holds_if(condition: bool, otherwise: str) -> Outcome:  # noqa: FBT001 - reads like a sentence
-    """Return that a statement holds under a condition, and how it differs otherwise."""
+    """Return `HOLDS` if the condition is true, and otherwise how the API differs."""
     return HOLDS if condition else differs(otherwise)
 
 
 NO_CALLS = not_checked("there are no calls")
 TOO_FEW_CALLS = not_checked("there are too few calls")
-"""Neither says how many there are."""
+"""Neither outcome reveals the number of calls."""

@@ -77,7 +77,7 @@ def print_months(months: Iterable[MonthCount]) -> None:
 
 
 def print_months_as_csv(months: Iterable[MonthCount]) -> None:
-    """Print what ``queries/calls_per_month.sql`` gives as CSV."""
+    """Print CSV in the same format as the result of ``queries/calls_per_month.sql``."""
     click.echo("month,calls")
     for month, calls in months:
         click.echo(f"{month},{calls}")

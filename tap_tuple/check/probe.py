@@ -50,10 +50,10 @@ class OutOfRequestsError(FatalAPIError):
 
 @dataclass(frozen=True)
 class Reply:
-    """A response of the API, whatever its status."""
+    """A response from the API, whatever its status."""
 
     response: requests.Response
-    """For its status and headers. Its body has been read."""
+    """Use it only for the status and headers, because its body has already been read."""
     body: bytes
     seconds: float
     """From sending the request until the body was complete."""
@@ -93,7 +93,7 @@ class Reply:
 
     @property
     def total_count(self) -> int | None:
-        """The number in X-Total-Count. None if there is none."""
+        """The number in X-Total-Count, or None if it's missing or invalid."""
         return total_count(self.response)
 
     @property
@@ -106,27 +106,27 @@ class Reply:
 class Probe:
     """Sends requests with any parameters, within the rate limit.
 
-    It takes the session, the token and the rate limit of the tap's own stream.
+    It uses the session, the token and the rate limit of the tap's own stream.
     """
 
     stream: TupleStream
     logger: logging.Logger
-    """Receives the waits and retries."""
+    """Logs waits and retries."""
     max_requests: int | None = None
-    """Including retries. None for any number."""
+    """Including retries. None means no limit."""
     requests_sent: int = field(default=0, init=False)
     """Number of requests so far, including retries."""
 
     def get(self, *, token: str | None = OWN_TOKEN, **params: object) -> Reply:
-        """Send a request, and again if that fails for a reason that may pass.
+        """Send a request, and retry it if it fails for a reason that may be temporary.
 
         Args:
-            token: Another token than the tap's own, or None to send none.
+            token: A token other than the tap's own, or None to send no token.
             **params: Query parameters.
 
         Raises:
             OutOfRequestsError: If the request would be one too many.
-            FatalAPIError: Without a response, or only with HTTP 429, 502, 503 or 504.
+            FatalAPIError: If there is no response, or only HTTP 429, 502, 503 or 504.
         """
         stream = self.stream
         request = stream.build_prepared_request(
@@ -136,7 +136,7 @@ class Probe:
             del request.headers["Authorization"]
         elif token != OWN_TOKEN:
             request.headers["Authorization"] = f"Bearer {token}"
-        # A cookie of an earlier response might replace the token.
+        # A cookie from an earlier response might replace the token.
         request.headers.pop("Cookie", None)
 
         replies: list[Reply] = []

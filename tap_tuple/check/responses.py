@@ -1,4 +1,4 @@
-"""The responses that the statements are checked with. Each request is sent once, when needed."""
+"""The responses used to check the statements, each requested once, when it's needed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MARGIN = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Sample:
-    """A call that the limits of the time range are checked with."""
+    """A call used to check the limits of the time range."""
 
     call_id: str
     ended_at: datetime
@@ -46,7 +46,7 @@ class Sample:
 
 
 class Responses:
-    """Responses of the API, and what they say about its calls."""
+    """Responses from the API, and what they say about its calls."""
 
     def __init__(self, probe: Probe) -> None:
         """Send nothing yet.
@@ -58,7 +58,10 @@ class Responses:
         self._until = format_timestamp(datetime.now(UTC))
 
     def _get(self, *, token: str | None = OWN_TOKEN, **params: object) -> Reply:
-        """Send a request for all calls, apart from `params`. None leaves out a parameter."""
+        """Send a request for all calls, unless `params` say otherwise.
+
+        A parameter that is None is left out.
+        """
         all_calls = {"since": format_timestamp(EPOCH), "until": self._until}
         wanted = {name: value for name, value in (all_calls | params).items() if value is not None}
         return self._probe.get(token=token, **wanted)
@@ -72,7 +75,7 @@ class Responses:
 
     @cached_property
     def all_calls_again(self) -> Reply:
-        """The same request, sent last."""
+        """The response to the same request, sent last."""
         return self._get(per_page=MAX_PER_PAGE)
 
     @cached_property
@@ -91,7 +94,7 @@ class Responses:
         return bool(ids_of(self.second_large_page) - ids_of(self.all_calls))
 
     def is_total(self, count: int) -> bool:
-        """Return whether a number is that of all calls, going by the pages around the last one."""
+        """Return whether a number is the total, judging by the last page and the one after it."""
         page_size = len(self.all_calls.calls)
         if not self.has_more:
             return count == page_size
@@ -104,66 +107,66 @@ class Responses:
 
     @cached_property
     def default_page(self) -> Reply:
-        """A page without a page size."""
+        """The page for a request without `per_page`."""
         return self._get()
 
     @cached_property
     def first_small_page(self) -> Reply:
-        """The first page of two calls."""
+        """The first page with a page size of two."""
         return self._get(per_page=SMALL_PAGE, page=1)
 
     @cached_property
     def second_small_page(self) -> Reply:
-        """The second page of two calls."""
+        """The second page with a page size of two."""
         return self._get(per_page=SMALL_PAGE, page=2)
 
     @cached_property
     def oversized_page(self) -> Reply:
-        """A page that is larger than documented."""
+        """The page for a `per_page` above the documented maximum."""
         return self._get(per_page=MAX_PER_PAGE + 1)
 
     # Requests that must be rejected
 
     @cached_property
     def without_token(self) -> Reply:
-        """A request without an Authorization header."""
+        """The response to a request without an Authorization header."""
         return self._get(token=None, per_page=1)
 
     @cached_property
     def with_invalid_token(self) -> Reply:
-        """A request with a token that doesn't exist."""
+        """The response to a request with a token that doesn't exist."""
         return self._get(token=INVALID_TOKEN, per_page=1)
 
     @cached_property
     def with_malformed_since(self) -> Reply:
-        """A request whose `since` isn't a timestamp."""
+        """The response to a request whose `since` isn't a timestamp."""
         return self._get(since=MALFORMED_TIMESTAMP, per_page=1)
 
     @cached_property
     def with_malformed_until(self) -> Reply:
-        """A request whose `until` isn't a timestamp."""
+        """The response to a request whose `until` isn't a timestamp."""
         return self._get(until=MALFORMED_TIMESTAMP, per_page=1)
 
     @cached_property
     def without_since(self) -> Reply:
-        """A request without the required parameter."""
+        """The response to a request without `since`, which is required."""
         return self._get(since=None, per_page=1)
 
     # The time range
 
     @cached_property
     def without_until(self) -> Reply:
-        """A request up to now."""
+        """The response to a request without `until`, which means up to now."""
         return self._get(until=None, per_page=MAX_PER_PAGE)
 
     @cached_property
     def empty_range(self) -> Reply:
-        """A request for a day before there was any call."""
+        """The response to a request for a day before the first call."""
         return self._get(until=format_timestamp(EPOCH + timedelta(days=1)))
 
     @cached_property
     def sample(self) -> Sample | None:
-        """A call whose end has as many decimals as possible. None without a plausible end."""
+        """The call whose end has the most decimals, or None if no call has a plausible end."""
         calls = [call for call in self.all_calls.calls if _has_plausible_end(call)]
         if not calls:
             return None
@@ -231,7 +234,7 @@ def _has_plausible_end(call: dict[str, Any]) -> bool:
 
 
 def _ids_before_last_instant(reply: Reply) -> set[str]:
-    """Return the ids of calls, apart from those that may change places with the next page."""
+    """Return the ids of calls, except those that may trade places with calls on the next page."""
     if not reply.calls:
         return set()
     last_end = reply.calls[-1].get("ended_at")

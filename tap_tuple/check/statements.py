@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     Check = Callable[[Responses], Outcome]
 
-# These limits must not show how many calls there are. So statements share a limit, or it is a power
-# of ten, whose order of magnitude is printed anyway.
+# These limits must not reveal the number of calls. So each limit is either shared by several
+# statements or a power of ten, because the order of magnitude is printed anyway.
 MORE_THAN_A_SMALL_PAGE = SMALL_PAGE + 1
 DEFAULT_PER_PAGE = 100
 """As documented."""
@@ -54,7 +54,7 @@ RATE_LIMIT_HEADERS = {
     "x-ratelimit-remaining",
     "x-ratelimit-reset",
 }
-"""Names in use. Only these are printed, because another one may hold data."""
+"""Common names. Only these are printed, because others may contain data."""
 
 ENCODINGS = {"br", "deflate", "gzip", "zstd"}
 
@@ -119,9 +119,6 @@ def statement(
     return add
 
 
-# Access
-
-
 @statement("Access", "The token is accepted")
 def token_is_accepted(responses: Responses) -> Outcome:
     return _has_status(responses.all_calls, HTTPStatus.OK)
@@ -135,9 +132,6 @@ def missing_token_is_rejected(responses: Responses) -> Outcome:
 @statement("Access", "With an invalid token, the status is 401")
 def invalid_token_is_rejected(responses: Responses) -> Outcome:
     return _has_status(responses.with_invalid_token, HTTPStatus.UNAUTHORIZED)
-
-
-# Calls
 
 
 @statement("Calls", "The body is an array of calls")
@@ -173,9 +167,6 @@ def decimals_of_timestamps(responses: Responses) -> Outcome:
     return observed(str(responses.decimals)) if responses.ends else NO_CALLS
 
 
-# Order
-
-
 @statement("Order", "Calls are sorted by ended_at, ascending")
 def calls_are_sorted(responses: Responses) -> Outcome:
     ends = responses.ends
@@ -200,9 +191,6 @@ def order_of_ties_is_stable(responses: Responses) -> Outcome:
         for reply in (responses.all_calls, responses.all_calls_again)
     )
     return observed("yes" if before == after else "no")
-
-
-# Time range
 
 
 @statement("Time range", "With a malformed since, the status is 422")
@@ -257,9 +245,6 @@ def empty_range_is_an_empty_array(responses: Responses) -> Outcome:
     if not reply.is_ok:
         return differs(f"the status is {reply.status}")
     return holds_if(reply.json == [], "it gives something else")
-
-
-# Pages
 
 
 @statement(
@@ -320,9 +305,6 @@ def page_past_the_end_is_empty(responses: Responses) -> Outcome:
     if not reply.is_ok:
         return differs(f"the status is {reply.status}")
     return holds_if(reply.json == [], "it has something else")
-
-
-# Headers
 
 
 @statement("Headers", "X-Total-Count is the number of calls", compares_responses=True)
@@ -395,9 +377,6 @@ def compression(responses: Responses) -> Outcome:
     return observed(encoding if encoding in ENCODINGS else "an unknown one")
 
 
-# Size and speed
-
-
 @statement("Size and speed", "Number of calls")
 def number_of_calls(responses: Responses) -> Outcome:
     count = len(responses.all_calls.calls)
@@ -435,7 +414,7 @@ def _has_status(reply: Reply, status: HTTPStatus) -> Outcome:
 
 
 def _has_size(page: Reply, size: int) -> Outcome:
-    """Compare the size of a page, without saying what it is: it may be the number of all calls."""
+    """Compare the size of a page without revealing it, as it may be the total number of calls."""
     comparison = "more" if len(page.calls) > size else "fewer"
     return holds_if(len(page.calls) == size, f"a page has {comparison} calls")
 
@@ -447,7 +426,7 @@ def _has_ties(ends: list[datetime]) -> bool:
 def _check_limit(
     responses: Responses, calls_around: Callable[[Sample], Reply], *, is_in: bool
 ) -> Outcome:
-    """Check whether a call belongs to a time range that begins or ends where the call does."""
+    """Check whether a range that begins or ends at, or just after, a call's end contains it."""
     sample = responses.sample
     if not sample:
         return NO_CALLS
