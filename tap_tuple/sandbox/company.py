@@ -38,7 +38,7 @@ FOUNDED = date(2020, 1, 6)
 TENURE_WEEKS = (104, 520)
 WEEKS_BETWEEN_HOLIDAYS = (17, 26)
 HOLIDAY_WEEKS = (1, 2)
-# Days from a newcomer's first Monday on which they only try Tuple by themselves.
+# For how many days, from their first Monday, newcomers only try Tuple by themselves.
 DAYS_ALONE = (0, 0, 1, 2, 3, 4, 7, 9)
 
 # How likely people are to take part in a call.
@@ -47,7 +47,8 @@ RARELY_PAIRS = 0.03
 RARE_PAIRERS = 0.07  # share of the people
 CALLS_ON_A_BUSY_DAY = 3  # started by the most active
 
-# Share of the people (without those on vacation) who work, Monday to Sunday, and in quiet weeks.
+# Share of the people (not counting those on vacation) who work, Monday to Sunday, and in quiet
+# weeks.
 AT_WORK = (0.95, 0.97, 0.97, 0.96, 0.88, 0.12, 0.08)
 AT_WORK_AT_CHRISTMAS = 0.2
 AT_WORK_IN_AUGUST = 0.6
@@ -222,7 +223,7 @@ class Company:
         """Return the calls completed so far, in the order and format of the usage API.
 
         Args:
-            now: The moment to look from, with its time zone.
+            now: The current time, with a time zone.
 
         Returns:
             Every call that ended before `now` and started on a UTC day within the history, sorted
@@ -242,7 +243,7 @@ class Company:
         ]
 
     def _rng(self, subject: str) -> Random:
-        """Return randomness for a subject. It is the same in every process."""
+        """Return a random generator for a subject, which is the same in every process."""
         return Random(f"{self._seed}:{subject}")  # noqa: S311 - a simulation, nothing secret
 
     def _calls_of(self, day: date) -> list[Call]:
@@ -287,7 +288,7 @@ class Company:
     def _is_alone(self, seat: Seat, week: int, weekday: int) -> bool:
         """Return whether the holder of a seat is too new to have paired."""
         days = seat.weeks_held(week) * 7 + weekday
-        # Most days are clear without any randomness.
+        # The first comparison usually settles it, without a generator.
         return days < max(DAYS_ALONE) and days < self._rng(f"person {seat.holder(week)}").choice(
             DAYS_ALONE
         )
@@ -334,7 +335,7 @@ def _seats(rng: Random) -> list[Seat]:
 
 
 def _share_at_work(day: date) -> float:
-    """Return which share of the people (without those on vacation) works on a day."""
+    """Return the share of people (not counting those on vacation) who work on a day."""
     share = AT_WORK[day.weekday()]
     month_day = (day.month, day.day)
     if month_day >= CHRISTMAS[0] or month_day <= CHRISTMAS[1]:
@@ -345,7 +346,7 @@ def _share_at_work(day: date) -> float:
 
 
 def _plannings(rng: Random, at_work: list[Seat]) -> Iterator[Plan]:
-    """Return each team's weekly planning."""
+    """Return each team's weekly planning meeting."""
     for team in range(len(TEAMS)):
         members = [s for s in at_work if s.team == team and rng.random() < s.keenness]
         if len(members) > 1:
@@ -394,7 +395,7 @@ def _stays(rng: Random, plan: Plan, party: list[Seat]) -> list[Stay]:
 
 
 def _leave_gaps(rng: Random, call: Call) -> None:
-    """Sometimes add to a call what the API's documentation doesn't rule out."""
+    """Sometimes remove data that the API's documentation doesn't guarantee."""
     for participation in call["call_participations"]:
         if rng.random() < DELETED_ACCOUNT:
             participation["user"] = rng.choice([None, {"email": None}])

@@ -1,4 +1,4 @@
-"""Faults for the sandbox's responses, as an API, a proxy or a network causes them."""
+"""Faults for the sandbox's responses, like those that an API, proxy or network may cause."""
 
 from __future__ import annotations
 

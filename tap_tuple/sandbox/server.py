@@ -69,7 +69,7 @@ class CallLog:
         return self._calls
 
     def add(self, call: Call) -> None:
-        """Finalize a call, maybe late."""
+        """Add a call, as Tuple does when it finalizes one, possibly late."""
         insort(self._calls, call, key=end_of)
 
     def delete(self, call_id: int) -> None:
@@ -85,7 +85,7 @@ class Answer:
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
     promised_bytes: int | None = None
-    """The length in the headers, if the body ends before it."""
+    """The Content-Length to send if the body is shorter than that."""
 
 
 @dataclass(frozen=True, slots=True)
