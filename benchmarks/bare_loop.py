@@ -1,6 +1,6 @@
-"""The least that reads the calls and writes the records: ``python -m benchmarks.bare_loop``.
+"""A minimal loop that reads the calls and writes the records: ``python -m benchmarks.bare_loop``.
 
-It knows no settings, no state, no retries and no checks: what it takes, every tap takes.
+It has no settings, state, retries or checks. Every tap needs at least this much.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def main(url: str) -> None:
     """Write a RECORD per call and per participation.
 
     Args:
-        url: That of the first page.
+        url: The URL of the first page.
     """
     encode = msgspec.json.Encoder().encode
     write = sys.stdout.buffer.write

@@ -21,7 +21,7 @@ BARE = "bare"
 
 TAP_CONFIG: dict[str, Any] = {
     "api_token": "sk-tuple-benchmark",
-    # More than it can make, so that it never waits.
+    # More than the tap can send, so that it never waits.
     "requests_per_minute": 1_000_000,
 }
 DLT_ENV = {"RUNTIME__DLTHUB_TELEMETRY": "false"}
@@ -43,18 +43,18 @@ def bare_loop(url: str, folder: Path) -> Command:  # noqa: ARG001 - it keeps no 
 
 
 def tuned_loop(url: str, folder: Path) -> Command:  # noqa: ARG001 - it keeps no files
-    """Run the loop that does so with the least work."""
+    """Run the loop that reads and writes with the least work."""
     return Command(module("benchmarks.tuned_loop", _first_page(url)))
 
 
 def plain_tap(url: str, folder: Path) -> Command:
-    """Run the tap as tutorials write it."""
+    """Run a tap written the way tutorials do it."""
     config = {"api_token": TAP_CONFIG["api_token"]}
     return Command(module("benchmarks.plain_tap", "--config", _config_file(config, url, folder)))
 
 
 def dlt(url: str, folder: Path, *arguments: str) -> Command:
-    """Run dlt's source, in a folder that no run before has left its state in."""
+    """Run the dlt source, in a folder without state from an earlier run."""
     return Command(
         module("benchmarks.dlt_source", "--url", url, "--folder", str(folder), *arguments), DLT_ENV
     )

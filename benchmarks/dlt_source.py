@@ -1,7 +1,7 @@
 """Reads the same calls with dlt: ``python -m benchmarks.dlt_source --help``.
 
-One resource of dlt's `rest_api` source; the participations are a list in each call, of which dlt
-makes a child table. A separate script, because dlt is only in the group `bench`.
+It has one resource of dlt's `rest_api` source. dlt turns the list of participations in each call
+into a child table. This is a separate script, because dlt is only in the `bench` group.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import importlib
 
 import click
 
-# Not a plain import: the type checker runs without the group `bench`.
+# Not a plain import, because the type checker runs without the `bench` group.
 dlt = importlib.import_module("dlt")
 rest_api = importlib.import_module("dlt.sources.rest_api")
 

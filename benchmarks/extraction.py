@@ -1,4 +1,4 @@
-"""Compares what it takes to read calls and write them out, and how that grows."""
+"""Compares the cost of reading calls and writing them out, and how it grows."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 START_UP = 0
-"""A run without calls takes what starting up takes."""
+"""A run without calls only costs the start-up."""
 
 SINGER_TYPES = ("RECORD", "SCHEMA", "STATE")
 
 Runs = dict[tuple[str, int], list[Measurement]]
-"""The runs of a contestant with a number of calls."""
+"""Runs by contestant and number of calls."""
 
 
 def compare(calls: Sequence[int], names: Sequence[str], rounds: int) -> None:
     """Print a table of all contestants.
 
     Args:
-        calls: How many calls to read, a comparison for each.
+        calls: The numbers of calls to read, each for a separate comparison.
         names: The contestants.
-        rounds: How often each runs.
+        rounds: How many times each one runs.
     """
     runs = _run_in_turns([START_UP, *calls], names, rounds)
     rows = [_row(runs, name, count) for count in calls for name in names]
@@ -55,11 +55,11 @@ def compare(calls: Sequence[int], names: Sequence[str], rounds: int) -> None:
 
 
 def compare_memory(calls: Sequence[int], rounds: int) -> None:
-    """Print how much memory tap-tuple takes.
+    """Print how much memory tap-tuple uses.
 
     Args:
-        calls: How many calls to read, a row for each.
-        rounds: How often it runs; the highest figure counts.
+        calls: The numbers of calls to read, each for a separate row.
+        rounds: How many times it runs. The highest figure is printed.
     """
     runs = _run_in_turns(calls, [TAP_TUPLE], rounds)
     rows = [

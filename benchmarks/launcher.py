@@ -1,7 +1,6 @@
-"""Runs one command, and writes down what it took: ``python launcher.py REPORT COMMAND...``.
+"""Runs one command, and records its cost: ``python launcher.py REPORT COMMAND...``.
 
-A process of its own, and a small one: the peak memory of a process begins with that of the one
-that started it.
+It is a separate, small process, because a process's peak memory starts at that of its parent.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
 def main(report: Path, command: list[str]) -> int:
-    """Run a command to its end.
+    """Run a command to completion.
 
     Args:
         report: A file for the figures.

@@ -22,7 +22,7 @@ CACHE = ROOT / ".cache" / "benchmark"
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """A loader as meltano.yml has it."""
+    """A loader, as defined in meltano.yml."""
 
     name: str
     pip_url: str
@@ -30,21 +30,21 @@ class Loader:
     env: dict[str, str]
 
     def command(self, folder: Path, **settings: Any) -> Command:
-        """Return the command that loads what it reads.
+        """Return the command that loads the messages from its standard input.
 
         Args:
-            folder: For the settings.
-            **settings: On top of those in meltano.yml.
+            folder: A folder for the settings file.
+            **settings: Settings that override those in meltano.yml.
         """
         path = folder / f"{self.name}.json"
         path.write_text(json.dumps(self.config | settings))
         return Command([str(self.install()), "--config", str(path)], self.env)
 
     def install(self) -> Path:
-        """Install the loader, unless it is there as meltano.yml asks for it.
+        """Install the loader, unless the version in meltano.yml is already installed.
 
         Returns:
-            Its program.
+            The path of its executable.
         """
         home = CACHE / self.name
         installed = home / "pip_url"

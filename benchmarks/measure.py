@@ -1,4 +1,4 @@
-"""Runs commands to their end, and says what they took and what they wrote."""
+"""Runs commands, and measures their cost and output."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LAST_LINES = 20
 
 
 class CommandFailedError(Exception):
-    """A command under measurement ended with an error, so that its figures mean nothing."""
+    """A measured command failed, so its figures are meaningless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Measurement:
     """The cost and the output of one run of a command."""
 
     cpu_seconds: float
-    """User and system time, that of the processes it started and waited for included."""
+    """User and system time, including that of child processes it waited for."""
     wall_seconds: float
     peak_bytes: int
     """Peak memory of one process."""
@@ -65,10 +65,10 @@ def measure(command: Command) -> Measurement:
 
 
 def measure_pipe(tap: Command, target: Command) -> tuple[Measurement, Measurement]:
-    """Run two commands, the first of which writes what the second reads.
+    """Run two commands, with the output of the first piped into the second.
 
     Returns:
-        What each took; the time on the wall is that of both together.
+        The measurement of each. The wall time is that of both together.
 
     Raises:
         CommandFailedError: If one of them does not exit with 0.
@@ -79,7 +79,7 @@ def measure_pipe(tap: Command, target: Command) -> tuple[Measurement, Measuremen
         _Run(target, stdin=source.process.stdout, stdout=subprocess.DEVNULL) as sink,
     ):
         assert source.process.stdout
-        # Only the target may hold the pipe's end, so that the tap notices if it dies.
+        # Only the target may hold the pipe's read end, so that the tap notices if the target dies.
         source.process.stdout.close()
         loaded = sink.finish()
         extracted = source.finish()
@@ -92,7 +92,7 @@ def measure_pipe(tap: Command, target: Command) -> tuple[Measurement, Measuremen
 
 
 class _Run:
-    """A command under way, from ``with`` until its end."""
+    """A running command, as a context manager."""
 
     def __init__(
         self, command: Command, *, stdin: IO[bytes] | int | None = subprocess.DEVNULL, stdout: int

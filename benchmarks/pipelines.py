@@ -1,4 +1,4 @@
-"""Whole pipelines, from the API to a database: the rows are counted there at the end."""
+"""Measures whole pipelines, from the API to a database, and counts the rows there."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SCHEMA = "tuple"
 TABLES = ("calls", "call_participations")
 DLT_TABLES = ("calls", "calls__call_participations")
-"""dlt names a child table after the list that it was."""
+"""dlt names a child table after the list that it came from."""
 
 POSTGRES = "PostgreSQL"
 DUCKDB = "DuckDB"
@@ -38,7 +38,7 @@ class Database:
 
     kind: str
     address: str
-    """The URL of a PostgreSQL, or the path of a DuckDB file."""
+    """The URL of a PostgreSQL database, or the path of a DuckDB file."""
 
     @property
     def sqlalchemy_url(self) -> str:
@@ -56,7 +56,7 @@ class Database:
             return list(server.execute(query.encode()).fetchone() or ())
 
     def clear(self) -> None:
-        """Leave nothing of the run before."""
+        """Delete everything from the previous run."""
         if self.kind == DUCKDB:
             Path(self.address).unlink(missing_ok=True)
             return
@@ -89,9 +89,9 @@ class Pipeline:
         """Run the pipeline.
 
         Args:
-            url: That of the API.
-            folder: An empty one.
-            postgres: The URL of a PostgreSQL.
+            url: The API's URL.
+            folder: An empty folder.
+            postgres: The URL of a PostgreSQL database.
         """
         address = postgres if self.kind == POSTGRES else str(folder / "warehouse.duckdb")
         database = Database(self.kind, address)
@@ -101,7 +101,7 @@ class Pipeline:
 
 
 def pipe(url: str, folder: Path, database: Database) -> tuple[Measurement, Measurement]:
-    """Run the tap and a loader as a shell does."""
+    """Pipe the tap into a loader, as a shell does."""
     settings = (
         {"filepath": database.address}
         if database.kind == DUCKDB
@@ -147,8 +147,8 @@ def compare(calls: Sequence[int], rounds: int) -> None:
     """Print a table of all pipelines.
 
     Args:
-        calls: How many calls to load, a comparison for each.
-        rounds: How often each runs.
+        calls: The numbers of calls to load, each for a separate comparison.
+        rounds: How many times each one runs.
     """
     _install()
     loads: dict[tuple[int, str], list[Load]] = {}
@@ -188,7 +188,7 @@ def _row(count: int, title: str, loads: Sequence[Load]) -> tuple[str, ...]:
 
 
 def _install() -> None:
-    """Install what the pipelines need, so that it is not measured."""
+    """Install the pipelines' dependencies, so that installing them isn't measured."""
     for name in LOADERS.values():
         loader(name).install()
     with tempfile.TemporaryDirectory() as folder:

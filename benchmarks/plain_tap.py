@@ -1,4 +1,4 @@
-"""The tap as tutorials write it: ``python -m benchmarks.plain_tap --config FILE``.
+"""A tap, written the way tutorials do it: ``python -m benchmarks.plain_tap --config FILE``.
 
 A stream per endpoint, the SDK's paginator, and a child stream with the call as its context.
 """
@@ -73,7 +73,7 @@ class CallParticipations(Stream):
     name = "call_participations"
     parent_stream_type = Calls
     primary_keys = ("id",)
-    # Otherwise the state holds an entry per call, and the time grows with the square of the calls.
+    # Otherwise, the state would hold an entry per call, and the run time would grow quadratically.
     state_partitioning_keys = ()
     schema: ClassVar[dict[str, Any]] = th.PropertiesList(
         th.Property("id", th.IntegerType, required=True),
@@ -104,7 +104,7 @@ class CallParticipations(Stream):
 
 
 class PlainTap(Tap):
-    """The two streams."""
+    """A tap with the two streams."""
 
     name = "tap-plain"
     config_jsonschema: ClassVar[dict[str, Any]] = th.PropertiesList(

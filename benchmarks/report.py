@@ -18,7 +18,7 @@ MEGABYTE = 1_000_000
 
 
 def print_machine() -> None:
-    """Name this machine, in general terms."""
+    """Print a general description of this machine."""
     click.echo(
         f"{platform.system()}, {os.cpu_count()} cores, "
         f"{platform.python_implementation()} {platform.python_version()}"
@@ -26,7 +26,7 @@ def print_machine() -> None:
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table in Markdown, with what can be read as a number on the right."""
+    """Print a Markdown table with the numeric columns right-aligned."""
     cells = [[cell.replace("|", r"\|") for cell in row] for row in (header, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     are_numbers = [
@@ -51,25 +51,25 @@ def progress(message: str) -> None:
 
 
 def cpu(runs: Sequence[Measurement]) -> float:
-    """Return the median of the CPU seconds."""
+    """Return the median CPU time in seconds."""
     return median(run.cpu_seconds for run in runs)
 
 
 def wall(runs: Sequence[Measurement]) -> float:
-    """Return the median of the seconds on the wall."""
+    """Return the median wall time in seconds."""
     return median(run.wall_seconds for run in runs)
 
 
 def peak(runs: Sequence[Measurement]) -> str:
-    """Write the highest peak of memory in megabytes."""
+    """Format the highest peak memory in megabytes."""
     return f"{max(run.peak_bytes for run in runs) / MEGABYTE:.0f}"
 
 
 def seconds(value: float) -> str:
-    """Write seconds."""
+    """Format seconds."""
     return f"{value:.2f}"
 
 
 def ratio(value: float, base: float | None) -> str:
-    """Write how many times the base a value is."""
+    """Format a value as a multiple of the base."""
     return f"{value / base:.2f}" if base else "-"

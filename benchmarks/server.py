@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 PATH = "/api/v2/call_usage"
 FIRST_END = datetime(2020, 1, 1, tzinfo=UTC)
 INTERVAL = timedelta(minutes=1)
-"""Between the ends of two calls; half a million of them take less than a year."""
+"""Between the ends of two calls. Half a million calls take less than a year."""
 LENGTH = timedelta(minutes=30)
 PEOPLE = 60
 PARTICIPATIONS = (
     *(2, 1, 2, 3, 2, 2, 5, 2, 2, 2, 2, 3, 2, 2, 4, 2, 2, 2, 2, 2),
     *(2, 1, 2, 3, 2, 2, 5, 2, 2, 2, 2, 3, 2, 2, 4, 2, 2, 1, 2, 2),
 )
-"""People in one call after the other, again and again: 91 in 40 calls, 2.275 in one."""
+"""Numbers of people in consecutive calls, repeated every 40: 91 in 40 calls, or 2.275 each."""
 
 
 def participations_in(calls: int) -> int:
-    """Count the participations of the first calls."""
+    """Return how many participations this many calls have."""
     rounds, rest = divmod(calls, len(PARTICIPATIONS))
     return rounds * sum(PARTICIPATIONS) + sum(PARTICIPATIONS[:rest])
 
@@ -45,7 +45,7 @@ def serve(calls: int) -> Generator[str]:
     """Serve calls until the end of the block.
 
     Args:
-        calls: How many there are.
+        calls: The number of calls.
 
     Yields:
         The URL, for the setting ``api_url``.
@@ -126,7 +126,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
 
 class _Handler(socketserver.StreamRequestHandler):
-    server: _Server  # ty: ignore[incompatible-mutable-override] - it is served by no other
+    server: _Server  # ty: ignore[incompatible-mutable-override] - the only server it has
     disable_nagle_algorithm = True
 
     @override
@@ -141,5 +141,5 @@ class _Handler(socketserver.StreamRequestHandler):
 
 if __name__ == "__main__":
     with _Server(int(sys.argv[1])) as server:
-        print(server.url, flush=True)  # noqa: T201 - the one who started it reads this
+        print(server.url, flush=True)  # noqa: T201 - the parent process reads this
         server.serve_forever()

@@ -1,4 +1,4 @@
-"""Compares what tap-tuple takes to start with what the SDK takes to be imported."""
+"""Compares tap-tuple's start-up time with the time it takes to import the SDK."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def compare(rounds: int) -> None:
     """Print a table of commands that do nothing but start.
 
     Args:
-        rounds: How often each runs.
+        rounds: How many times each one runs.
     """
     runs: dict[str, list[Measurement]] = {}
     with serve(0) as url, tempfile.TemporaryDirectory() as folder:

@@ -1,8 +1,8 @@
-"""The least work that reads and writes the same rows: ``python -m benchmarks.tuned_loop``.
+"""Reads and writes the same rows with the least work: ``python -m benchmarks.tuned_loop``.
 
-Typed structs for the API's JSON and for the messages, and one encode and one write per page. Like
-the bare loop, it knows no settings, no state, no retries and no checks. It shows the limit of what
-a Python program can reach.
+It uses typed structs for the API's JSON and for the messages, and encodes and writes each stream
+once per page. Like the bare loop, it has no settings, state, retries or checks. It shows the limit
+of what a Python program can reach.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class User(msgspec.Struct, gc=False):
 
 
 class Participation(msgspec.Struct, gc=False):
-    """A participation of the API."""
+    """A participation, as the API returns it."""
 
     id: int
     joined_at: datetime
@@ -30,7 +30,7 @@ class Participation(msgspec.Struct, gc=False):
 
 
 class Call(msgspec.Struct, gc=False):
-    """A call of the API."""
+    """A call, as the API returns it."""
 
     id: int
     started_at: datetime
@@ -79,7 +79,7 @@ def main(url: str) -> None:
     """Write a RECORD per call and per participation.
 
     Args:
-        url: That of the first page.
+        url: The URL of the first page.
     """
     decode = msgspec.json.Decoder(list[Call]).decode
     encode_lines = msgspec.json.Encoder().encode_lines
