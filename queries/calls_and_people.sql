@@ -1,5 +1,5 @@
--- From when to when (UTC) does the data reach, and how many calls and people are in it?
--- Calls that nobody is recorded in count too, a deleted account is not a person.
+-- Which period (UTC) does the data cover, and how many calls and people does it contain?
+-- Calls without participants count, too. Deleted accounts don't count as people.
 WITH people AS (
     SELECT COUNT(DISTINCT user_email) AS people
     FROM "tuple".call_participations

@@ -1,5 +1,6 @@
--- When did people first seen over 30 days after the data begins first pair, and with whom? No date:
--- not yet. No left_at is the call's end, a deleted account is company but not a person.
+-- When did newcomers first pair, and with whom? No date means not yet. Newcomers are people first
+-- seen over 30 days after the data begins. Without left_at, a person stayed until the call's end.
+-- Deleted accounts count as partners, but not as newcomers.
 WITH stays AS (
     SELECT
         call_id,
@@ -7,7 +8,7 @@ WITH stays AS (
         joined_at,
         COALESCE(left_at, call_ended_at) AS stayed_until
     FROM "tuple".call_participations
-    -- Without a length nobody is met.
+    -- Stays without a duration overlap with nobody.
     WHERE joined_at < COALESCE(left_at, call_ended_at)
 ),
 
@@ -48,7 +49,7 @@ ordered AS (
     FROM together
 ),
 
--- With everybody whom they met in that call.
+-- This includes everyone they met in that call.
 first_pairings AS (
     SELECT
         user_email,

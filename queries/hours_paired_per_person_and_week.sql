@@ -1,5 +1,6 @@
--- How many hours was each person in calls with somebody else, by the ISO week (UTC) they began in?
--- Rejoins count once, no left_at is the call's end, a deleted account is company but not a person.
+-- How many hours did each person spend in calls with somebody else, by ISO week (UTC)? Time
+-- together counts for the week in which it began. Rejoins count once. Without left_at, a person
+-- stayed until the call's end. Deleted accounts count as partners, but not as people.
 WITH stays AS (
     SELECT
         call_id,
@@ -7,11 +8,11 @@ WITH stays AS (
         joined_at,
         COALESCE(left_at, call_ended_at) AS stayed_until
     FROM "tuple".call_participations
-    -- Without a length nobody is met.
+    -- Stays without a duration overlap with nobody.
     WHERE joined_at < COALESCE(left_at, call_ended_at)
 ),
 
--- A row for each stay of somebody else that overlaps: in a group these overlap one another.
+-- One row per overlap with somebody else's stay. In a group, these rows overlap one another.
 together AS (
     SELECT
         one.user_email,
@@ -42,7 +43,7 @@ counted AS (
     FROM together
 ),
 
--- What no earlier row has counted yet.
+-- Time that no earlier row has counted.
 added AS (
     SELECT
         user_email,

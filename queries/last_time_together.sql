@@ -1,5 +1,6 @@
--- When was each pair of people last together, groups included? The longest ago comes last.
--- No left_at is the call's end, deleted accounts are left out.
+-- When was each pair of people last together, groups included? Sorted from the most recent to the
+-- longest ago. Without left_at, a person stayed until the call's end. Deleted accounts are left
+-- out.
 WITH stays AS (
     SELECT
         call_id,
@@ -7,7 +8,7 @@ WITH stays AS (
         joined_at,
         COALESCE(left_at, call_ended_at) AS stayed_until
     FROM "tuple".call_participations
-    -- Without a length nobody is met.
+    -- Stays without a duration overlap with nobody.
     WHERE joined_at < COALESCE(left_at, call_ended_at)
 )
 

@@ -1,4 +1,4 @@
--- How long are calls? Half of them take longer than the median, and one in ten longer than the 90th
+-- How long are calls? Half of them last longer than the median, and one in ten longer than the 90th
 -- percentile. Calls without a duration are left out.
 SELECT
     COUNT(*) AS calls,

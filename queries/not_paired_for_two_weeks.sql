@@ -1,6 +1,6 @@
--- Who was last with somebody over 14 days before the newest call ended, and when? No date: never.
--- Also when they last left any call. Without left_at, a person stayed until the call's end. Deleted
--- accounts are company, but not people.
+-- Who hasn't been with anybody in the 14 days before the newest call ended, and since when? No date
+-- means never. The last column shows when they last left any call. Without left_at, a person stayed
+-- until the call's end. Deleted accounts count as partners, but not as people.
 WITH stays AS (
     SELECT
         call_id,
@@ -8,7 +8,7 @@ WITH stays AS (
         joined_at,
         COALESCE(left_at, call_ended_at) AS stayed_until
     FROM "tuple".call_participations
-    -- Without a length nobody is met.
+    -- Stays without a duration overlap with nobody.
     WHERE joined_at < COALESCE(left_at, call_ended_at)
 ),
 
@@ -47,7 +47,7 @@ SELECT
 FROM people
 LEFT JOIN together ON people.user_email = together.user_email
 CROSS JOIN newest_call
--- Whoever was never with anybody is judged by their first call.
+-- For people who were never with anybody, their first call counts instead.
 WHERE
     COALESCE(together.last_together_at, people.first_seen_at)
     < newest_call.ended_at - INTERVAL '14 days'

@@ -1,5 +1,5 @@
 -- Who has paired with only one or two others in the 90 days before the newest call ended? Without
--- left_at, a person stayed until the call's end. Deleted accounts aren't people.
+-- left_at, a person stayed until the call's end. Deleted accounts don't count as people.
 WITH stays AS (
     SELECT
         call_id,

@@ -4,7 +4,7 @@
 # dependencies = [
 #   "altair>=6,<7",
 #   "click>=8.2,<9",
-#   "duckdb>=1.2,<1.3",  # what target-duckdb writes with
+#   "duckdb>=1.2,<1.3",  # the version that target-duckdb uses
 #   "jinja2>=3.1,<4",
 #   "polars>=2,<3",
 #   "psycopg[binary]>=3.2,<4",
@@ -12,7 +12,7 @@
 #   "vl-convert-python>=1.9,<2",
 # ]
 # ///
-"""Draw a report of how a team pairs, from the queries in this folder."""
+"""Create a report of how a team pairs, from the queries in this folder."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ DAY = "%-d %B %Y"
 FEW_PEOPLE = 2
 """Up to this number, a sentence says more than a matrix."""
 MIN_GROUP = 5
-"""Without people, the report says nothing about smaller groups, who could be recognized."""
+"""With --no-people, the report omits smaller groups, whose members could be recognized."""
 QUARTER = timedelta(days=90)
-"""People who haven't been in a call for so long may have left."""
+"""People who haven't been in a call for this long may have left."""
 WEEKS_PER_PERIOD = 4
 """The trend compares the last four whole weeks with the four before."""
 NO_REPORT = {"calls_per_month", "delete_unrefreshed", "views"}
@@ -130,7 +130,7 @@ def add_up_weeks(answers: Answers) -> pl.DataFrame:
 
 
 class Period(NamedTuple):
-    """Some whole weeks in a row."""
+    """Consecutive whole weeks."""
 
     weeks: list[dict[str, Any]]
 
@@ -149,7 +149,7 @@ def split_periods(weeks: pl.DataFrame) -> tuple[Period, Period | None]:
 
 
 def hours_per_person(answers: Answers, period: Period) -> dict[str, float]:
-    """Add up each person's hours in a period. The most come first."""
+    """Add up each person's hours in a period, sorted from most to fewest."""
     hours: Counter[str] = Counter()
     mondays = {week["week"] for week in period.weeks}
     for email, week, number in answers["hours_paired_per_person_and_week"].iter_rows():
@@ -189,7 +189,7 @@ def draw_sizes(sizes: pl.DataFrame) -> alt.Chart:
 
 
 def fill_matrix(answers: Answers) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return what two people have in common, for both directions: hours, calls and last day."""
+    """Return each pair's hours, calls and last day together, in both directions."""
     both = ["person_a", "person_b"]
     pairs = answers["who_pairs_with_whom"].join(answers["last_time_together"], on=both)
     longest = pairs["minutes"].max()

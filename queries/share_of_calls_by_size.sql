@@ -1,5 +1,6 @@
--- What share of the calls had one participant, two, or more? Unknown: no participations.
--- Rejoins count once, and all the deleted accounts of a call together count as one person.
+-- What share of the calls had one participant, two, or more? "Unknown" means that a call has no
+-- participations. Rejoins count once, and all the deleted accounts of a call together count as one
+-- person.
 WITH sizes AS (
     SELECT
         call_id,

@@ -1,9 +1,10 @@
--- Views for dashboards such as Metabase, Grafana or Lightdash. Run it once, or again after an update.
+-- Views for dashboards such as Metabase, Grafana or Lightdash. Run this file once, and again after
+-- each update.
 -- PostgreSQL: psql "$DATABASE_URL" -f queries/views.sql. DuckDB: duckdb FILE -f queries/views.sql.
 -- All times and weeks are in UTC. Without left_at, a person stayed until the call's end.
--- The queries in this folder don't need the views: they also run where you may only read.
+-- The queries in this folder don't need the views, so they also work with read-only access.
 
--- A row per stay of a person in a call. A stay without a length isn't in it.
+-- One row per stay of a person in a call. Stays without a duration are left out.
 CREATE OR REPLACE VIEW "tuple".stays AS
 SELECT
     id,
@@ -14,8 +15,8 @@ SELECT
 FROM "tuple".call_participations
 WHERE joined_at < COALESCE(left_at, call_ended_at);
 
--- A row per pair of people and call, with their minutes together. Rejoining counts no minute twice.
--- Deleted accounts are left out.
+-- One row per pair of people and call, with their minutes together. Rejoins don't count minutes
+-- twice. Deleted accounts are left out.
 CREATE OR REPLACE VIEW "tuple".pair_calls AS
 WITH together AS (
     SELECT
@@ -61,7 +62,8 @@ SELECT
 FROM counted
 GROUP BY person_a, person_b, call_id;
 
--- A row per pair of people and week (its Monday), in which they began a call together.
+-- One row per pair of people and week (its Monday). A call counts for the week in which they were
+-- first together in it.
 CREATE OR REPLACE VIEW "tuple".pair_weeks AS
 SELECT
     person_a,
@@ -72,8 +74,9 @@ SELECT
 FROM "tuple".pair_calls
 GROUP BY person_a, person_b, CAST(DATE_TRUNC('week', began_at) AS DATE);
 
--- A row per person and week (its Monday): hours in calls with somebody else. An hour in a group of
--- three is one hour for each of them. Deleted accounts are company, but not people.
+-- One row per person and week (its Monday), with their hours in calls with somebody else. An hour
+-- in a group of three is one hour for each of them. Deleted accounts count as partners, but not as
+-- people.
 CREATE OR REPLACE VIEW "tuple".person_weeks AS
 WITH company AS (
     SELECT

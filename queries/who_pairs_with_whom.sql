@@ -1,6 +1,6 @@
 -- In how many calls and for how many minutes was each pair of people together, groups included?
--- Rejoins count once, no left_at is the call's end. Deleted accounts are left out, and so are pairs
--- with less than a minute.
+-- Rejoins count once. Without left_at, a person stayed until the call's end. Deleted accounts are
+-- left out, and so are pairs with less than a minute.
 WITH stays AS (
     SELECT
         call_id,
@@ -8,11 +8,11 @@ WITH stays AS (
         joined_at,
         COALESCE(left_at, call_ended_at) AS stayed_until
     FROM "tuple".call_participations
-    -- Without a length nobody is met.
+    -- Stays without a duration overlap with nobody.
     WHERE joined_at < COALESCE(left_at, call_ended_at)
 ),
 
--- A row for each two stays that overlap: with a rejoin, these may overlap one another.
+-- One row per two overlapping stays. After a rejoin, these rows may overlap one another.
 together AS (
     SELECT
         one.user_email AS person_a,
@@ -46,7 +46,7 @@ counted AS (
     FROM together
 ),
 
--- What no earlier row has counted yet, which may be nothing.
+-- Time that no earlier row has counted. It may be zero.
 added AS (
     SELECT
         person_a,
