@@ -99,7 +99,7 @@ FALSE_WORDS = ("false", "0", "no", "off")
 """Words that mean false. The SDK reads any word outside `TRUE_WORDS` as false, even a typo."""
 
 
-def _read_boolean(text: str) -> bool:
+def _parse_boolean(text: str) -> bool:
     if text.lower() not in TRUE_WORDS + FALSE_WORDS:
         msg = "not a boolean"
         raise ValueError(msg)
@@ -110,14 +110,14 @@ class Kind(NamedTuple):
     """A kind of setting that isn't text."""
 
     python_type: type
-    read: Callable[[str], object]
+    parse: Callable[[str], object]
     """Parses the value of an environment variable. Raises a ValueError if it's invalid."""
     description: str
 
 
 KINDS = {
     "integer": Kind(int, int, "a whole number"),
-    "boolean": Kind(bool, _read_boolean, "true or false"),
+    "boolean": Kind(bool, _parse_boolean, "true or false"),
     "object": Kind(dict, msgspec.json.Decoder(dict).decode, "a JSON object"),
 }
 """Kinds by the first type in a setting's JSON schema."""
@@ -207,7 +207,7 @@ def load_dotenv_file(logger: logging.Logger) -> None:
 def normalize_environment(schema: Mapping[str, Any], plugin_name: str) -> None:
     """Normalize the settings' environment variables before the SDK reads them."""
     for name in schema["properties"]:
-        variable = variable_of(name, plugin_name)
+        variable = environment_variable(name, plugin_name)
         if variable not in os.environ:
             continue
         normalized = normalize({name: os.environ[variable]})
@@ -220,17 +220,17 @@ def normalize_environment(schema: Mapping[str, Any], plugin_name: str) -> None:
 def environment_problems(schema: Mapping[str, Any], plugin_name: str) -> Iterator[str]:
     """Yield one message per environment variable whose value has the wrong type."""
     for name, setting in schema["properties"].items():
-        variable = variable_of(name, plugin_name)
+        variable = environment_variable(name, plugin_name)
         kind = KINDS.get(setting["type"][0])
         if kind is None or variable not in os.environ:
             continue
         try:
-            kind.read(os.environ[variable])
+            kind.parse(os.environ[variable])
         except (ValueError, RecursionError):
             yield f"{name} (in {variable}) must be {kind.description}. Correct or remove it."
 
 
-def variable_of(setting_name: str, plugin_name: str) -> str:
+def environment_variable(setting_name: str, plugin_name: str) -> str:
     """Return the environment variable of a setting."""
     return f"{plugin_name}_{setting_name}".upper().replace("-", "_")
 
