@@ -70,7 +70,7 @@ class CallSync(PagewiseParent, TupleStream):
     def get_records(self, context: Context | None) -> Iterable[Record]:
         """Write all pages here, and return no records, so the SDK doesn't write them one by one."""
         self._warn_about_bookmarks()
-        self._warn_about_filter()
+        self._warn_if_calls_are_dropped()
         with self.children_open():
             if self.time_range.is_empty:
                 self.logger.info("Nothing to read: no call can be among %s.", self.time_range)
@@ -121,7 +121,7 @@ class CallSync(PagewiseParent, TupleStream):
                 "since then again, run with --full-refresh."
             )
 
-    def _warn_about_filter(self) -> None:
+    def _warn_if_calls_are_dropped(self) -> None:
         if isinstance(self.stream_maps[0], RemoveRecordTransform):
             self.logger.warning(
                 "A stream map drops calls, and all participations with them. To leave out only "
