@@ -61,7 +61,7 @@ class TupleStream(RESTStream[ParseResult]):
     _body: bytes
     _calls: list[Call]
     """The latest response, read and decoded by `validate_response`."""
-    _has_answered = False
+    _has_responded = False
     """Whether Tuple has sent any response in this run."""
     _request_counter: Counter
     """Counts requests for the SDK's metrics, set by `get_http_request_counter`."""
@@ -145,7 +145,7 @@ class TupleStream(RESTStream[ParseResult]):
         is_connection_test = self.ABORT_AT_RECORD_COUNT is not None
         if is_connection_test:
             return CONNECTION_TEST_POLICY
-        return RUN_POLICY if self._has_answered else FIRST_CONTACT_POLICY
+        return RUN_POLICY if self._has_responded else FIRST_CONTACT_POLICY
 
     @cached_property
     def rate_limiter(self) -> RateLimiter:
@@ -186,7 +186,7 @@ class TupleStream(RESTStream[ParseResult]):
             FatalAPIError: If it won't.
             UnexpectedResponseError: If a value's type contradicts the API's documentation.
         """
-        self._has_answered = True
+        self._has_responded = True
         self._body = read_body(response, self.retry_policy.deadline_seconds)
         raise_if_transient(response)
         if response.status_code != HTTPStatus.OK:
