@@ -37,7 +37,7 @@ def read_body(response: requests.Response, deadline_seconds: float) -> bytes:
         RetriableAPIError: If the body is too large, or takes too long.
         urllib3.exceptions.HTTPError: If the body is truncated or can't be decompressed.
     """
-    late = RetriableAPIError(
+    deadline_error = RetriableAPIError(
         f"the response wasn't complete after {deadline_seconds} seconds", response
     )
     body = bytearray()
@@ -51,14 +51,14 @@ def read_body(response: requests.Response, deadline_seconds: float) -> bytes:
                     raise RetriableAPIError(msg, response)
         except HTTPError:
             if is_stopped():
-                raise late from None
+                raise deadline_error from None
             raise
         finally:
             is_incomplete = not response.raw.closed
             if is_incomplete:
                 response.close()
         if is_stopped():
-            raise late
+            raise deadline_error
     return bytes(body)
 
 
