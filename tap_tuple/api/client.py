@@ -207,7 +207,7 @@ class TupleStream(RESTStream[ParseResult]):
             warn_about_new_fields(self._body, self._tap.logger)
         page = self._pages.take(response, self._calls)
         yield page
-        self.progress.add_page(len(page.calls), self._pages.missing)
+        self.progress.add_page(len(page.calls), self._pages.calls_missing)
 
     @cached_property
     def progress(self) -> Progress:

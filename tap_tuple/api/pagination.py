@@ -201,9 +201,9 @@ class CallPages(HeaderLinkPaginator):
             limit: Number of calls after which to stop.
         """
         super().__init__()
-        self.read = 0
+        self.calls_read = 0
         """Number of calls that were new or had changed."""
-        self.missing: int | None = None
+        self.calls_missing: int | None = None
         """Number of calls that X-Total-Count reports but the current pass hasn't seen.
 
         None if the header is missing or implausible.
@@ -217,7 +217,7 @@ class CallPages(HeaderLinkPaginator):
 
         self._query = Query(since, page_size)
         self._known: dict[int, Call] = {}
-        self._known_before_pass = 0
+        self._known_count_before_pass = 0
         self._pass = Pass()
         self._previous_pass = Pass()
         self._fruitless_passes = 0
@@ -232,13 +232,13 @@ class CallPages(HeaderLinkPaginator):
             UnexpectedResponseError: If Tuple keeps reporting more calls without sending any.
         """
         new_or_changed = [call for call in calls if self._known.get(call.id) != call]
-        self.read += len(new_or_changed)
+        self.calls_read += len(new_or_changed)
 
         calls_by_id = {call.id: call for call in calls}
         self._known |= calls_by_id
         self._pass.add(self._query.page, calls_by_id)
         self._longest_page = max(self._longest_page, len(calls))
-        self.missing = self._count_missing(response)
+        self.calls_missing = self._count_missing(response)
 
         if self._query.page == 1:
             # Page 1 starts at an instant, so no earlier call can have shifted past it.
@@ -350,10 +350,10 @@ class CallPages(HeaderLinkPaginator):
             # Perhaps the server sends shorter pages from now on.
             self._longest_page = self._pass.longest_page
 
-        found_new_calls = len(self._known) > self._known_before_pass
+        found_new_calls = len(self._known) > self._known_count_before_pass
         self._fruitless_passes = 0 if found_new_calls else self._fruitless_passes + 1
 
-        self._known_before_pass = len(self._known)
+        self._known_count_before_pass = len(self._known)
         self._previous_pass = self._pass
         self._pass = Pass()
         self._query = self._query._replace(page=1)
@@ -362,7 +362,7 @@ class CallPages(HeaderLinkPaginator):
         """Continue with the next query, whose response will include the repeated calls."""
         self._query = next_query
         self._known = repeated
-        self._known_before_pass = len(repeated)
+        self._known_count_before_pass = len(repeated)
         self._pass = Pass()
         self._previous_pass = Pass()
         self._fruitless_passes = 0
@@ -377,7 +377,7 @@ class CallPages(HeaderLinkPaginator):
     @property
     def _lacks_calls(self) -> bool:
         """Whether Tuple reports more calls, or earlier rounds and passes have seen more."""
-        return bool(self.missing) or len(self._pass.latest_round) < len(self._known)
+        return bool(self.calls_missing) or len(self._pass.latest_round) < len(self._known)
 
     def _has_next_link(self, response: requests.Response) -> bool:
         return super().get_next_url(response) is not None
@@ -418,7 +418,7 @@ class CallPages(HeaderLinkPaginator):
 
     @override
     def has_more(self, response: requests.Response) -> bool:
-        is_limit_reached = self._limit is not None and self.read >= self._limit
+        is_limit_reached = self._limit is not None and self.calls_read >= self._limit
         return not (self._is_finished or is_limit_reached)
 
     @override

@@ -195,7 +195,7 @@ class TestByInstant:
         page = pages.take(response(9), calls_ending_at(0, 10, 20))
 
         assert next_request(pages) == "since=00:19&per_page=4"
-        assert pages.missing == 6
+        assert pages.calls_missing == 6
         assert page.read_until == FIRST_END + timedelta(seconds=20)
 
     def test_larger_page_makes_up_for_repeated_calls(self) -> None:
@@ -286,7 +286,7 @@ class TestEnd:
 
         # The first response repeats the last call. All later ones are fruitless.
         assert responses == 1 + MAX_ROUNDS_FOR_COUNT
-        assert (pages.read, pages.missing) == (2, 1)
+        assert (pages.calls_read, pages.calls_missing) == (2, 1)
         assert page.read_until == calls_ending_at(10)[0].ended_at
 
     def test_link_that_never_leads_to_new_calls_is_an_error(self) -> None:
@@ -310,7 +310,7 @@ class TestEnd:
         pages.take(response(4), tied_calls([1, 2, 3, 4]))
 
         assert next_request(pages) is None
-        assert pages.read == 4
+        assert pages.calls_read == 4
 
 
 class TestCrowdedSecond:
@@ -330,7 +330,7 @@ class TestCrowdedSecond:
 
         assert pages_read == [1, 2, 3, 1, 2, 3]
         assert bookmarks == [*[tied[0].ended_at] * 5, calls_ending_at(30)[0].ended_at]
-        assert pages.read == 6
+        assert pages.calls_read == 6
 
     def test_call_skipped_because_of_a_deletion_is_found(self) -> None:
         """Call 1 is deleted after page 1 was read, so call 3 moves from page 2 to page 1."""
@@ -361,7 +361,7 @@ class TestCrowdedSecond:
         assert next_page(pages) == 2
         pages.take(response(), tied_calls([104, 100, 101]))
 
-        assert pages.read == 8
+        assert pages.calls_read == 8
         assert next_page(pages) == 1, "a second pass confirms the first"
 
     def test_run_ends_even_if_passes_never_agree(self) -> None:
@@ -390,4 +390,4 @@ class TestCrowdedSecond:
             requests_made += 1
             assert requests_made < 200
 
-        assert pages.read == 5
+        assert pages.calls_read == 5
