@@ -137,6 +137,6 @@ def main() -> None:
         TapTuple,
         TOKEN_PREFIX,
         command=check_command,
-        exit_code_of_failure=EXIT_FAILED,
+        failure_exit_code=EXIT_FAILED,
         advice_when_stopped="",
     )

@@ -98,7 +98,7 @@ def run(
     token_prefix: str,
     *,
     command: click.Command | None = None,
-    exit_code_of_failure: int = 1,
+    failure_exit_code: int = 1,
     advice_when_stopped: str = "The next run resumes from the last saved bookmark.",
 ) -> NoReturn:
     """Run a command line, log each failure as one line, and keep private text out of the log.
@@ -107,7 +107,7 @@ def run(
         plugin: The tap class.
         token_prefix: The prefix of tokens, which must not appear in the log.
         command: A command to run instead of the plugin's own.
-        exit_code_of_failure: The exit code if the command fails.
+        failure_exit_code: The exit code if the command fails.
         advice_when_stopped: Added to the log line about a signal.
     """
     redact_logs(private_text(token_prefix))
@@ -120,7 +120,7 @@ def run(
         click.echo(
             f"Can't set up the log ({kind}). Check LOGLEVEL and SINGER_SDK_LOG_CONFIG.", err=True
         )
-        sys.exit(exit_code_of_failure)
+        sys.exit(failure_exit_code)
     stop_on_signals()
     try:
         exit_code = (command or plugin_command).main(standalone_mode=False)
@@ -133,7 +133,7 @@ def run(
         plugin.logger.debug("%s came from:\n%s", type(error).__name__, frames)
         for line in _explain(error, plugin.name).splitlines():
             plugin.logger.error("%s", line)  # noqa: TRY400 - the traceback was logged above
-        sys.exit(exit_code_of_failure)
+        sys.exit(failure_exit_code)
     sys.exit(exit_code)
 
 
