@@ -9,9 +9,9 @@ from typing import Any
 
 QUOTING_LOGGERS = ("urllib3", "singer_sdk.mapper")
 """Loggers that quote emails, tokens and salts."""
-DETAILED_LOGGERS = ("singer_sdk.metrics",)
+DEBUG_LOGGERS = ("singer_sdk.metrics",)
 """Loggers whose lines are moved to DEBUG, because Meltano shows metrics without their stream."""
-DETAILED_LINES = (
+DEBUG_LINE_PREFIXES = (
     "Skipping parse of env var settings",
     "Parsing env var for settings config",
     "Added '%s' as child stream",
@@ -40,7 +40,7 @@ def redact_logs(private: re.Pattern[str]) -> None:
         record = make_record(*args, **kwargs)
         if record.name.startswith(QUOTING_LOGGERS):
             record.levelno = HIDDEN
-        elif _is_detail(record):
+        elif _belongs_to_debug(record):
             is_shown = logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
             record.levelno = logging.DEBUG if is_shown else HIDDEN
             record.levelname = "DEBUG"
@@ -58,6 +58,6 @@ def redact_logs(private: re.Pattern[str]) -> None:
     logging.setLogRecordFactory(make_redacted_record)
 
 
-def _is_detail(record: logging.LogRecord) -> bool:
-    is_from_detailed_logger = record.name.startswith(DETAILED_LOGGERS)
-    return is_from_detailed_logger or str(record.msg).startswith(DETAILED_LINES)
+def _belongs_to_debug(record: logging.LogRecord) -> bool:
+    is_from_debug_logger = record.name.startswith(DEBUG_LOGGERS)
+    return is_from_debug_logger or str(record.msg).startswith(DEBUG_LINE_PREFIXES)

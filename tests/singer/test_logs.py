@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typing_extensions import override
 
-from tap_tuple.singer.logs import DETAILED_LINES, REDACTED, private_text, redact_logs
+from tap_tuple.singer.logs import DEBUG_LINE_PREFIXES, REDACTED, private_text, redact_logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,7 +110,7 @@ def test_loggers_that_quote_values_are_hidden(log: Handler, name: str) -> None:
     assert log.lines == []
 
 
-@pytest.mark.parametrize("line", DETAILED_LINES)
+@pytest.mark.parametrize("line", DEBUG_LINE_PREFIXES)
 def test_details_of_the_sdk_are_for_debug(log: Handler, line: str) -> None:
     logging.getLogger("any").info(f"{line} and more")  # noqa: G004 - the text is what matters
 
