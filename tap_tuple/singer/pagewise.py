@@ -86,8 +86,8 @@ class PagewiseStream(Stream):
         # `stream_state` would add an entry if there is none.
         state = self.tap_state.get("bookmarks", {}).get(self.name, {})
         # A state from another tool may omit the key.
-        is_of_our_key = state.get(REPLICATION_KEY, self.replication_key) == self.replication_key
-        return state.get(REPLICATION_KEY_VALUE) if is_of_our_key else None
+        has_our_key = state.get(REPLICATION_KEY, self.replication_key) == self.replication_key
+        return state.get(REPLICATION_KEY_VALUE) if has_our_key else None
 
     def check_bookmark(self) -> None:
         """Check that the bookmark is a timestamp, and warn if it's for another replication key.
@@ -149,7 +149,7 @@ class PagewiseStream(Stream):
 
     def _map_row(self, row: Record) -> list[RecordMessage]:
         with explain_failed_map(self.name, self.config):
-            return list(self._generate_record_messages(_as_in_messages(row)))
+            return list(self._generate_record_messages(_to_json_types(row)))
 
     @cached_property
     def _writes_rows_unchanged(self) -> bool:
@@ -227,8 +227,8 @@ class PagewiseStream(Stream):
         These are the SDK's INFO lines about a sync, and exceptions, which the command line will
         report.
         """
-        is_exception_on_its_way = sys.exc_info()[0] is not None
-        if level == logging.INFO or is_exception_on_its_way:
+        is_exception_pending = sys.exc_info()[0] is not None
+        if level == logging.INFO or is_exception_pending:
             level = logging.DEBUG
         super().log(message, *args, level=level, **kwargs)
 
@@ -308,7 +308,7 @@ class PagewiseParent(PagewiseStream):
     def _is_kept(self, item: Any) -> bool:  # noqa: ANN401
         if self._writes_rows_unchanged:
             return True
-        rows = [_as_in_messages(row) for row in self.rows_of(item)]
+        rows = [_to_json_types(row) for row in self.rows_of(item)]
         primary_map = self.stream_maps[0]
         with explain_failed_map(self.name, self.config):
             return any(primary_map.get_filter_result(row) for row in rows)
@@ -373,6 +373,6 @@ def _replication_methods(entry: CatalogEntry) -> list[str]:
     return [method for method in methods if method]
 
 
-def _as_in_messages(row: Record) -> Record:
+def _to_json_types(row: Record) -> Record:
     """Return a row with timestamps as text, as in a RECORD message."""
     return dict(msgspec.to_builtins(row))
