@@ -99,7 +99,7 @@ def report_fields(calls: list[dict[str, Json]]) -> FieldReport:
     return report
 
 
-def name_fields(names: Iterable[str]) -> str:
+def join_names(names: Iterable[str]) -> str:
     """Join names into one line, and shorten a long list."""
     # Some terminals can't show non-ASCII letters.
     all_names = sorted(name.encode("ascii", "backslashreplace").decode() for name in names)

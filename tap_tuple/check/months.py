@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from singer_sdk.exceptions import FatalAPIError
 
 from tap_tuple.api.pagination import OVERLAP
-from tap_tuple.check.responses import ends_of
+from tap_tuple.check.responses import end_times_of
 from tap_tuple.singer.command import reject
 from tap_tuple.timestamps import TimeRange, format_timestamp
 
@@ -44,11 +44,11 @@ def count_calls_per_month(probe: Probe, time_range: TimeRange) -> Iterator[Month
     first_page = _get_one(probe, time_range)
     if not first_page.calls:
         return
-    ends = ends_of(first_page)
-    if not ends:
+    end_times = end_times_of(first_page)
+    if not end_times:
         reject("Tuple's response isn't as documented: the first call has no valid ended_at.")
     # Tuple's database may hold an earlier time than the API shows.
-    start = max(ends[0] - OVERLAP, time_range.since)
+    start = max(end_times[0] - OVERLAP, time_range.since)
     for month in _months(start, time_range.until):
         count = _count(_get_one(probe, month))
         if count:

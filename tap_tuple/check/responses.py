@@ -194,9 +194,9 @@ class Responses:
         return report_fields(self.all_calls.calls)
 
     @property
-    def ends(self) -> list[datetime]:
+    def end_times(self) -> list[datetime]:
         """When the calls of the first page ended, in the API's order."""
-        return ends_of(self.all_calls)
+        return end_times_of(self.all_calls)
 
     @cached_property
     def decimals(self) -> int:
@@ -205,7 +205,7 @@ class Responses:
         return max((len(_decimals(text)) for text in texts), default=0)
 
     @cached_property
-    def have_changed(self) -> bool:
+    def calls_changed(self) -> bool:
         """Whether calls were added or deleted during the check."""
         before, after = self.all_calls, self.all_calls_again
         if not after.is_ok:
@@ -214,7 +214,7 @@ class Responses:
         return before.total_count != after.total_count or not same_calls
 
 
-def ends_of(reply: Reply) -> list[datetime]:
+def end_times_of(reply: Reply) -> list[datetime]:
     """Return when the calls of a response ended, in the API's order."""
     texts: list[Any] = [call.get("ended_at") for call in reply.calls]
     return [parse_timestamp(text) for text in texts if is_timestamp(text)]

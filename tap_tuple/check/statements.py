@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from singer_sdk.exceptions import FatalAPIError
 
 from tap_tuple.api.response import MAX_PER_PAGE
-from tap_tuple.check.fields import name_fields
+from tap_tuple.check.fields import join_names
 from tap_tuple.check.outcomes import (
     HOLDS,
     NO_CALLS,
@@ -23,7 +23,7 @@ from tap_tuple.check.outcomes import (
     observed,
 )
 from tap_tuple.check.probe import OutOfRequestsError
-from tap_tuple.check.responses import SMALL_PAGE, ends_of, ids_of
+from tap_tuple.check.responses import SMALL_PAGE, end_times_of, ids_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,7 +98,7 @@ def _check(statement: Statement, responses: Responses) -> Outcome:
     try:
         outcome = statement.check(responses)
         is_unexpected = outcome.verdict is Verdict.DIFFERS
-        if is_unexpected and statement.compares_responses and responses.have_changed:
+        if is_unexpected and statement.compares_responses and responses.calls_changed:
             return CHANGED
     except OutOfRequestsError:
         return TOO_MANY_REQUESTS
@@ -142,49 +142,49 @@ def body_is_an_array(responses: Responses) -> Outcome:
 @statement("Calls", "Calls have all documented fields", needs_calls=1)
 def fields_are_present(responses: Responses) -> Outcome:
     missing = responses.fields.missing
-    return holds_if(not missing, f"missing: {name_fields(missing)}")
+    return holds_if(not missing, f"missing: {join_names(missing)}")
 
 
 @statement("Calls", "Fields have the documented types", needs_calls=1)
 def fields_have_documented_types(responses: Responses) -> Outcome:
     mistyped = responses.fields.mistyped
-    return holds_if(not mistyped, f"unexpected type: {name_fields(mistyped)}")
+    return holds_if(not mistyped, f"unexpected type: {join_names(mistyped)}")
 
 
 @statement("Calls", "There are no other fields", needs_calls=1)
 def no_new_fields(responses: Responses) -> Outcome:
     new = responses.fields.new
-    return holds_if(not new, f"new: {name_fields(new)}")
+    return holds_if(not new, f"new: {join_names(new)}")
 
 
 @statement("Calls", "Fields that are null", needs_calls=1)
 def null_fields(responses: Responses) -> Outcome:
-    return observed(name_fields(responses.fields.null) or "none")
+    return observed(join_names(responses.fields.null) or "none")
 
 
 @statement("Calls", "Decimals of ended_at")
 def decimals_of_timestamps(responses: Responses) -> Outcome:
-    return observed(str(responses.decimals)) if responses.ends else NO_CALLS
+    return observed(str(responses.decimals)) if responses.end_times else NO_CALLS
 
 
 @statement("Order", "Calls are sorted by ended_at, ascending")
 def calls_are_sorted(responses: Responses) -> Outcome:
-    ends = responses.ends
-    if len(ends) < MORE_THAN_A_SMALL_PAGE:
+    end_times = responses.end_times
+    if len(end_times) < MORE_THAN_A_SMALL_PAGE:
         return TOO_FEW_CALLS
-    return holds_if(ends == sorted(ends), "a call is out of order")
+    return holds_if(end_times == sorted(end_times), "a call is out of order")
 
 
 @statement("Order", "Several calls end at the same time", needs_calls=1)
 def calls_share_an_end(responses: Responses) -> Outcome:
-    return observed("yes" if _has_ties(responses.ends) else "no")
+    return observed("yes" if _has_ties(responses.end_times) else "no")
 
 
 @statement("Order", "Calls that end at the same time keep their order")
 def order_of_ties_is_stable(responses: Responses) -> Outcome:
-    if not _has_ties(responses.ends):
+    if not _has_ties(responses.end_times):
         return not_checked("no calls end at the same time")
-    if responses.have_changed:
+    if responses.calls_changed:
         return CHANGED
     before, after = (
         [call.get("id") for call in reply.calls]
@@ -289,14 +289,14 @@ def pages_continue(responses: Responses) -> Outcome:
     page_size = len(first.calls)
     if not page_size or len(responses.all_calls.calls) <= page_size:
         return TOO_FEW_CALLS
-    ends = ends_of(second)
-    is_split_tie = bool(ends) and ends_of(first)[-1:] == ends[:1]
+    end_times = end_times_of(second)
+    is_split_tie = bool(end_times) and end_times_of(first)[-1:] == end_times[:1]
     if ids_of(first) & ids_of(second):
         if is_split_tie:
             return not_checked("calls that end at the same time change places")
         return differs("page 2 repeats a call of page 1")
-    expected_ends = responses.ends[page_size : page_size + len(ends)]
-    return holds_if(bool(ends) and ends == expected_ends, "page 2 has other calls")
+    expected_end_times = responses.end_times[page_size : page_size + len(end_times)]
+    return holds_if(bool(end_times) and end_times == expected_end_times, "page 2 has other calls")
 
 
 @statement("Pages", "A page past the end is empty")
@@ -419,8 +419,8 @@ def _has_size(page: Reply, size: int) -> Outcome:
     return holds_if(len(page.calls) == size, f"a page has {comparison} calls")
 
 
-def _has_ties(ends: list[datetime]) -> bool:
-    return any(count > 1 for count in Counter(ends).values())
+def _has_ties(end_times: list[datetime]) -> bool:
+    return any(count > 1 for count in Counter(end_times).values())
 
 
 def _check_limit(
