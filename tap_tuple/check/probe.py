@@ -152,9 +152,9 @@ class Probe:
         try:
             retries.wrap(send)(request, None)
         except FatalAPIError as error:
-            is_about_the_response = isinstance(error.__cause__, RetriableAPIError)
+            is_response_error = isinstance(error.__cause__, RetriableAPIError)
             is_rate_limited = isinstance(error.__cause__, RateLimitedError)
-            if not is_about_the_response or is_rate_limited or not replies:
+            if not is_response_error or is_rate_limited or not replies:
                 raise
             if replies[-1].status in UNAVAILABLE:
                 raise
