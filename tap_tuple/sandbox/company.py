@@ -43,8 +43,8 @@ DAYS_ALONE = (0, 0, 1, 2, 3, 4, 7, 9)
 
 # How likely people are to take part in a call.
 KEENNESS = (0.6, 1.0)
-RARELY_PAIRS = 0.03
-RARE_PAIRERS = 0.07  # share of the people
+LOW_KEENNESS = 0.03
+LOW_KEENNESS_SHARE = 0.07  # share of the people
 CALLS_ON_A_BUSY_DAY = 3  # started by the most active
 
 # Share of the people (not counting those on vacation) who work, Monday to Sunday, and in quiet
@@ -255,7 +255,7 @@ class Company:
         alone = {seat for seat in at_work if self._is_alone(seat, week, day.weekday())}
         plans = [*self._plans(rng, at_work, alone)]
         if day.weekday() == MONDAY:
-            plans += _plannings(rng, [seat for seat in at_work if seat not in alone])
+            plans += _planning_meetings(rng, [seat for seat in at_work if seat not in alone])
 
         free_from = {seat: seat.utc(OPENING) for seat in at_work}
         call_ids = count(day.toordinal() * CALL_IDS_A_DAY)
@@ -324,7 +324,7 @@ def _seats(rng: Random) -> list[Seat]:
         Seat(
             number=number,
             team=team,
-            keenness=RARELY_PAIRS if rng.random() < RARE_PAIRERS else rng.uniform(*KEENNESS),
+            keenness=LOW_KEENNESS if rng.random() < LOW_KEENNESS_SHARE else rng.uniform(*KEENNESS),
             tenure_weeks=rng.randint(*TENURE_WEEKS),
             weeks_between_holidays=rng.randint(*WEEKS_BETWEEN_HOLIDAYS),
             holiday_weeks=rng.randint(*HOLIDAY_WEEKS),
@@ -345,7 +345,7 @@ def _share_at_work(day: date) -> float:
     return share
 
 
-def _plannings(rng: Random, at_work: list[Seat]) -> Iterator[Plan]:
+def _planning_meetings(rng: Random, at_work: list[Seat]) -> Iterator[Plan]:
     """Return each team's weekly planning meeting."""
     for team in range(len(TEAMS)):
         members = [s for s in at_work if s.team == team and rng.random() < s.keenness]
