@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from singer_sdk.exceptions import SingerSDKError
 
 from tap_tuple.sandbox import CallLog, Sandbox, faults
-from tap_tuple.sandbox.server import Answer
+from tap_tuple.sandbox.server import Response
 from tap_tuple.tap import TapTuple
 from tap_tuple.timestamps import parse_timestamp
 from tests.conftest import FIRST_END, expected_rows, make_call
@@ -231,7 +231,7 @@ class Source:
 
     def shown(self, calls: list[Call]) -> list[Call]:
         """Return calls with times as precise as in the API's JSON."""
-        response = PRECISIONS[self.precision](Answer(200, json.dumps(calls).encode()))
+        response = PRECISIONS[self.precision](Response(200, json.dumps(calls).encode()))
         assert response
         shown: list[Call] = json.loads(response.body)
         return shown
@@ -292,7 +292,7 @@ def play(source: Source, target: Target, each: Play, end: float) -> bool:
         source.log,
         on_request=lambda number: change(each.changes, number),
         on_count=lambda number: change(each.changes_after_count, number),
-        every_answer=faults.all_of(
+        every_response=faults.all_of(
             PRECISIONS[source.precision], header_fault(each.headers, each.seed)
         ),
         max_per_page=each.max_per_page,

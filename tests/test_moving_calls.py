@@ -90,9 +90,9 @@ LOST_WITH_PAGE_NUMBERS: dict[str, tuple[dict[int, Change], Fault | None]] = {
 
 @pytest.mark.parametrize("loss", LOST_WITH_PAGE_NUMBERS)
 def test_calls_that_shift_between_pages_are_read(tap: TapCommand, serve: Serve, loss: str) -> None:
-    changes, every_answer = LOST_WITH_PAGE_NUMBERS[loss]
+    changes, every_response = LOST_WITH_PAGE_NUMBERS[loss]
     log = CallLog(make_calls(40))
-    options = {} if every_answer is None else {"every_answer": every_answer}
+    options = {} if every_response is None else {"every_response": every_response}
     sandbox = serve(log, on_request=at(log, changes), **options)
 
     run = tap(config=config_for(sandbox, page_size=10))
@@ -118,7 +118,7 @@ def test_deletion_before_a_failed_request_loses_no_call(
 
 def test_count_that_is_always_too_high_logs_a_warning(tap: TapCommand, serve: Serve) -> None:
     log = CallLog(make_calls(40))
-    sandbox = serve(log, every_answer=faults.miscounted(lambda count: count + 1))
+    sandbox = serve(log, every_response=faults.miscounted(lambda count: count + 1))
 
     first = tap(config=config_for(sandbox, page_size=10))
     first_requests = len(sandbox.requests)
@@ -180,23 +180,23 @@ def test_undisturbed_run_reads_every_call_once(
 
 SERVERS: dict[str, dict[str, Any]] = {
     "smaller pages": {"max_per_page": 4},
-    "no Link": {"every_answer": faults.without_headers("Link")},
-    "no X-Total-Count": {"every_answer": faults.without_headers("X-Total-Count")},
-    "neither header": {"every_answer": faults.without_headers("Link", "X-Total-Count")},
+    "no Link": {"every_response": faults.without_headers("Link")},
+    "no X-Total-Count": {"every_response": faults.without_headers("X-Total-Count")},
+    "neither header": {"every_response": faults.without_headers("Link", "X-Total-Count")},
     "neither header, smaller pages": {
-        "every_answer": faults.without_headers("Link", "X-Total-Count"),
+        "every_response": faults.without_headers("Link", "X-Total-Count"),
         "max_per_page": 4,
     },
-    "count that isn't a number": {"every_answer": faults.with_headers(X_Total_Count="many")},
-    "count of 0": {"every_answer": faults.with_headers(X_Total_Count="0", Link="")},
-    "count of 1": {"every_answer": faults.with_headers(X_Total_Count="1", Link="")},
-    "count that is too low": {"every_answer": faults.miscounted(lambda count: count - 3)},
-    "random count": {"every_answer": faults.miscounted(RANDOM.randrange)},
-    "lagging count": {"every_answer": faults.lagging_count(2)},
-    "truncated times": {"every_answer": faults.in_milliseconds(is_rounded=False)},
-    "rounded times": {"every_answer": faults.in_milliseconds(is_rounded=True)},
+    "count that isn't a number": {"every_response": faults.with_headers(X_Total_Count="many")},
+    "count of 0": {"every_response": faults.with_headers(X_Total_Count="0", Link="")},
+    "count of 1": {"every_response": faults.with_headers(X_Total_Count="1", Link="")},
+    "count that is too low": {"every_response": faults.miscounted(lambda count: count - 3)},
+    "random count": {"every_response": faults.miscounted(RANDOM.randrange)},
+    "lagging count": {"every_response": faults.lagging_count(2)},
+    "truncated times": {"every_response": faults.in_milliseconds(is_rounded=False)},
+    "rounded times": {"every_response": faults.in_milliseconds(is_rounded=True)},
     "endless links": {
-        "every_answer": faults.with_headers(
+        "every_response": faults.with_headers(
             Link='<https://elsewhere.example/?page=9&since=2099-01-01>; rel="next"'
         )
     },
@@ -338,7 +338,7 @@ def test_pages_smaller_than_the_overlap_lose_no_call(tap: TapCommand, serve: Ser
             sandbox.max_per_page = 3
 
     sandbox = serve(
-        quarters, on_request=shrink, every_answer=faults.without_headers("Link", "X-Total-Count")
+        quarters, on_request=shrink, every_response=faults.without_headers("Link", "X-Total-Count")
     )
 
     run = tap(config=config_for(sandbox, page_size=10), time_flies=True)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from tap_tuple.sandbox.server import Answer
+from tap_tuple.sandbox.server import Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def status(code: int, body: bytes = b"", headers: dict[str, str] | None = None) -> Fault:
     """Send another status."""
-    return lambda _: Answer(code, body, headers or {})
+    return lambda _: Response(code, body, headers or {})
 
 
 def rate_limited(retry_after: str | None = None) -> Fault:
@@ -29,41 +29,44 @@ def rate_limited(retry_after: str | None = None) -> Fault:
 
 def body(content: bytes) -> Fault:
     """Replace the body, and keep the status and headers."""
-    return lambda answer: replace(answer, body=content)
+    return lambda response: replace(response, body=content)
 
 
-def reset(_: Answer) -> None:
+def reset(_: Response) -> None:
     """Close the connection without a response."""
 
 
-def truncated(answer: Answer) -> Answer:
+def truncated(response: Response) -> Response:
     """Send only half of the body."""
     return replace(
-        answer, body=answer.body[: len(answer.body) // 2], promised_bytes=len(answer.body)
+        response, body=response.body[: len(response.body) // 2], content_length=len(response.body)
     )
 
 
 def without_headers(*names: str) -> Fault:
     """Remove headers, as a proxy may."""
-    return lambda answer: replace(
-        answer, headers={name: value for name, value in answer.headers.items() if name not in names}
+    return lambda response: replace(
+        response,
+        headers={name: value for name, value in response.headers.items() if name not in names},
     )
 
 
 def with_headers(**headers: str) -> Fault:
     """Add or replace headers. Underscores in names become hyphens."""
     added = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda answer: replace(answer, headers=answer.headers | added)
+    return lambda response: replace(response, headers=response.headers | added)
 
 
 def miscounted(count: Callable[[int], object]) -> Fault:
     """Change X-Total-Count. `count` gets the right number, and returns the one to send."""
 
-    def change(answer: Answer) -> Answer:
-        total = answer.headers.get("X-Total-Count")
+    def change(response: Response) -> Response:
+        total = response.headers.get("X-Total-Count")
         if total is None:
-            return answer
-        return replace(answer, headers=answer.headers | {"X-Total-Count": str(count(int(total)))})
+            return response
+        return replace(
+            response, headers=response.headers | {"X-Total-Count": str(count(int(total)))}
+        )
 
     return change
 
@@ -97,8 +100,8 @@ def in_milliseconds(*, is_rounded: bool) -> Fault:
 def all_of(*faults: Fault) -> Fault:
     """Combine several faults."""
 
-    def apply(answer: Answer) -> Answer | None:
-        changed: Answer | None = answer
+    def apply(response: Response) -> Response | None:
+        changed: Response | None = response
         for fault in faults:
             changed = fault(changed) if changed else None
         return changed
@@ -108,8 +111,8 @@ def all_of(*faults: Fault) -> Fault:
 
 def edited(edit: Callable[[list[dict[str, Any]]], Any]) -> Fault:
     """Change the calls of a page. `edit` returns their replacement."""
-    return lambda answer: (
-        replace(answer, body=json.dumps(edit(json.loads(answer.body))).encode())
-        if answer.status == HTTPStatus.OK
-        else answer
+    return lambda response: (
+        replace(response, body=json.dumps(edit(json.loads(response.body))).encode())
+        if response.status == HTTPStatus.OK
+        else response
     )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tap_tuple.sandbox.company import Call
 
-    Fault = Callable[["Answer"], "Answer | None"]
+    Fault = Callable[["Response"], "Response | None"]
 
 PATH = "/api/v2/call_usage"
 TOKEN = "sk-tuple-sandbox"  # noqa: S105 - only the sandbox accepts it
@@ -78,13 +78,13 @@ class CallLog:
 
 
 @dataclass(slots=True)
-class Answer:
+class Response:
     """A response to a client. A fault turns it into another one."""
 
     status: int
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
-    promised_bytes: int | None = None
+    content_length: int | None = None
     """The Content-Length to send if the body is shorter than that."""
 
 
@@ -105,7 +105,7 @@ class Sandbox:
     """A mock of Tuple on a free port of 127.0.0.1, which runs while its ``with`` block does.
 
     `requests` records every request. Each fault in `faults` changes one response, in order; None
-    leaves a response untouched. `every_answer` changes every response before that.
+    leaves a response untouched. `every_response` changes every response before that.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Sandbox:
         max_per_page: int = MAX_PER_PAGE,
         on_request: Callable[[int], None] = lambda _: None,
         on_count: Callable[[int], None] = lambda _: None,
-        every_answer: Fault = lambda answer: answer,
+        every_response: Fault = lambda response: response,
     ) -> None:
         """Prepare the server.
 
@@ -130,7 +130,7 @@ class Sandbox:
             max_per_page: Larger values of ``per_page`` are clamped to it.
             on_request: Called with the number of each request, from 1, before the response.
             on_count: The same, after the calls have been counted and before they are selected.
-            every_answer: Changes every response.
+            every_response: Changes every response.
         """
         self.token = TOKEN
         self.requests: list[ReceivedRequest] = []
@@ -141,9 +141,9 @@ class Sandbox:
         self.max_per_page = max_per_page
         self._on_request = on_request
         self._on_count = on_count
-        self._every_answer = every_answer
+        self._every_response = every_response
         self._lock = threading.Lock()
-        self._answered_at: deque[float] = deque()
+        self._responded_at: deque[float] = deque()
         self._server = _Server(port, self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
@@ -172,7 +172,7 @@ class Sandbox:
         """Serve until this process is stopped."""
         self._thread.join()
 
-    def answer(self, target: str, headers: dict[str, str]) -> Answer | None:
+    def respond(self, target: str, headers: dict[str, str]) -> Response | None:
         """Return the response to a request, and record it.
 
         Args:
@@ -185,47 +185,50 @@ class Sandbox:
         with self._lock:
             self._on_request(len(self.requests) + 1)
             path, query = urlsplit(target).path, dict(parse_qsl(urlsplit(target).query))
-            answer: Answer | None = self._documented_answer(path, query, headers)
-            answer = self._every_answer(answer) if answer else None
+            response: Response | None = self._documented_response(path, query, headers)
+            response = self._every_response(response) if response else None
             fault = self.faults.popleft() if self.faults else None
-            if fault and answer:
-                answer = fault(answer)
-            status = answer.status if answer else None
+            if fault and response:
+                response = fault(response)
+            status = response.status if response else None
             self.requests.append(ReceivedRequest(time.monotonic(), path, query, headers, status))
-            return answer
+            return response
 
-    def _documented_answer(
+    def _documented_response(
         self, path: str, query: dict[str, str], headers: dict[str, str]
-    ) -> Answer:
+    ) -> Response:
         if path != PATH:
             return _error(HTTPStatus.NOT_FOUND, "Not found")
         if headers.get("Authorization") != f"Bearer {self.token}":
             return _error(HTTPStatus.UNAUTHORIZED, "Missing or invalid token")
         if wait := self._rate_limit_seconds():
-            answer = _error(HTTPStatus.TOO_MANY_REQUESTS, "Rate limit exceeded")
-            answer.headers["Retry-After"] = str(int(wait) + 1)
-            return answer
+            response = _error(HTTPStatus.TOO_MANY_REQUESTS, "Rate limit exceeded")
+            response.headers["Retry-After"] = str(int(wait) + 1)
+            return response
         try:
-            since = _instant(query, "since")
-            until = _instant(query, "until") if "until" in query else self._clock()
-            page = _count(query, "page", default=1)
-            per_page = min(_count(query, "per_page", default=DEFAULT_PER_PAGE), self.max_per_page)
+            since = _parse_instant(query, "since")
+            until = _parse_instant(query, "until") if "until" in query else self._clock()
+            page = _parse_positive_number(query, "page", default=1)
+            per_page = min(
+                _parse_positive_number(query, "per_page", default=DEFAULT_PER_PAGE),
+                self.max_per_page,
+            )
         except ValueError as error:
             return _error(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
         total = len(self._matching(since, until))
         self._on_count(len(self.requests) + 1)
         first = (page - 1) * per_page
-        answer = _json(HTTPStatus.OK, self._matching(since, until)[first : first + per_page])
-        answer.headers["X-Total-Count"] = str(total)
+        response = _json(HTTPStatus.OK, self._matching(since, until)[first : first + per_page])
+        response.headers["X-Total-Count"] = str(total)
         links = {"prev": page - 1} if page > 1 else {}
         if first + per_page < total:
             links["next"] = page + 1
         if links:
-            answer.headers["Link"] = ", ".join(
+            response.headers["Link"] = ", ".join(
                 f'<{self.url}{PATH}?{urlencode(query | {"page": str(number)})}>; rel="{rel}"'
                 for rel, number in links.items()
             )
-        return answer
+        return response
 
     def _matching(self, since: datetime, until: datetime) -> Sequence[Call]:
         calls = self._source.calls(self._clock())
@@ -234,15 +237,15 @@ class Sandbox:
     def _rate_limit_seconds(self) -> float:
         """Return the seconds until a request is allowed again, or 0 and count this one."""
         now = time.monotonic()
-        while self._answered_at and self._answered_at[0] <= now - MINUTE_SECONDS:
-            self._answered_at.popleft()
-        if len(self._answered_at) >= self._requests_per_minute:
-            return self._answered_at[0] + MINUTE_SECONDS - now
-        self._answered_at.append(now)
+        while self._responded_at and self._responded_at[0] <= now - MINUTE_SECONDS:
+            self._responded_at.popleft()
+        if len(self._responded_at) >= self._requests_per_minute:
+            return self._responded_at[0] + MINUTE_SECONDS - now
+        self._responded_at.append(now)
         return 0.0
 
 
-def _instant(query: dict[str, str], name: str) -> datetime:
+def _parse_instant(query: dict[str, str], name: str) -> datetime:
     try:
         return end_of({"ended_at": query[name]})
     except (KeyError, ValueError):
@@ -250,7 +253,7 @@ def _instant(query: dict[str, str], name: str) -> datetime:
         raise ValueError(msg) from None
 
 
-def _count(query: dict[str, str], name: str, *, default: int) -> int:
+def _parse_positive_number(query: dict[str, str], name: str, *, default: int) -> int:
     text = query.get(name, str(default))
     if not text.isdecimal() or int(text) < 1:
         msg = f"{name} must be a positive number"
@@ -258,12 +261,12 @@ def _count(query: dict[str, str], name: str, *, default: int) -> int:
     return int(text)
 
 
-def _json(status: int, value: Any) -> Answer:  # noqa: ANN401 - any JSON
+def _json(status: int, value: Any) -> Response:  # noqa: ANN401 - any JSON
     body = json.dumps(value, separators=(",", ":")).encode()
-    return Answer(status, body, {"Content-Type": "application/json; charset=utf-8"})
+    return Response(status, body, {"Content-Type": "application/json; charset=utf-8"})
 
 
-def _error(status: int, message: str) -> Answer:
+def _error(status: int, message: str) -> Response:
     return _json(status, {"error": message})
 
 
@@ -290,18 +293,18 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        answer = self.server.sandbox.answer(self.path, dict(self.headers.items()))
-        if answer is None:
+        response = self.server.sandbox.respond(self.path, dict(self.headers.items()))
+        if response is None:
             self._cut()
             return
-        self.send_response_only(answer.status)
-        for name, value in ({"Date": self.date_time_string()} | answer.headers).items():
+        self.send_response_only(response.status)
+        for name, value in ({"Date": self.date_time_string()} | response.headers).items():
             self.send_header(name, value)
-        promised = answer.promised_bytes or len(answer.body)
-        self.send_header("Content-Length", str(promised))
+        content_length = response.content_length or len(response.body)
+        self.send_header("Content-Length", str(content_length))
         self.end_headers()
-        self.wfile.write(answer.body)
-        if promised != len(answer.body):
+        self.wfile.write(response.body)
+        if content_length != len(response.body):
             self.wfile.flush()
             self._cut()
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tap_tuple.sandbox import Sandbox
-    from tap_tuple.sandbox.server import Answer
+    from tap_tuple.sandbox.server import Response
     from tests.conftest import TapCommand
 
 GZIPPED = {"Content-Encoding": "gzip"}
@@ -32,13 +32,13 @@ def gzip_of_zeros(size: int) -> bytes:
     return gzip.compress(bytes(size), compresslevel=9)
 
 
-def gzipped(response: Answer) -> Answer:
+def gzipped(response: Response) -> Response:
     headers = response.headers | GZIPPED
     return replace(response, body=gzip.compress(response.body), headers=headers)
 
 
 def test_compressed_body_is_decompressed(tap: TapCommand, serve: Callable[..., Sandbox]) -> None:
-    sandbox = serve(make_calls(30), every_answer=gzipped)
+    sandbox = serve(make_calls(30), every_response=gzipped)
 
     run = tap(config=config_for(sandbox, page_size=10))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from tap_tuple.sandbox import Sandbox
-from tap_tuple.sandbox.server import Answer
+from tap_tuple.sandbox.server import Response
 from tap_tuple.timestamps import format_timestamp, parse_timestamp
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     Query = dict[str, str]
     Headers = dict[str, str]
-    Documented = Callable[[Query], Answer]
-    Deviation = Callable[[Documented, Query, Headers], Answer]
+    Documented = Callable[[Query], Response]
+    Deviation = Callable[[Documented, Query, Headers], Response]
 
 
 class DeviatingSandbox(Sandbox):
@@ -31,9 +31,9 @@ class DeviatingSandbox(Sandbox):
         self._deviation = deviation
 
     @override
-    def _documented_answer(self, path: str, query: Query, headers: Headers) -> Answer:
-        def documented(changed_query: Query) -> Answer:
-            return super(DeviatingSandbox, self)._documented_answer(path, changed_query, headers)
+    def _documented_response(self, path: str, query: Query, headers: Headers) -> Response:
+        def documented(changed_query: Query) -> Response:
+            return super(DeviatingSandbox, self)._documented_response(path, changed_query, headers)
 
         return self._deviation(documented, query, headers)
 
@@ -41,7 +41,7 @@ class DeviatingSandbox(Sandbox):
 def with_query(**changes: Callable[[str], str]) -> Deviation:
     """Read some parameters of the query differently."""
 
-    def deviate(documented: Documented, query: Query, _: Headers) -> Answer:
+    def deviate(documented: Documented, query: Query, _: Headers) -> Response:
         changed = {name: change(query[name]) for name, change in changes.items() if name in query}
         return documented(query | changed)
 
@@ -56,12 +56,12 @@ def with_default(**defaults: str) -> Deviation:
 def with_calls(change: Callable[[list[dict[str, Any]]], Any]) -> Deviation:
     """Change the body of a response that has calls."""
 
-    def deviate(documented: Documented, query: Query, _: Headers) -> Answer:
-        answer = documented(query)
-        calls = json.loads(answer.body)
-        if answer.status == 200 and calls:
-            answer.body = json.dumps(change(calls)).encode()
-        return answer
+    def deviate(documented: Documented, query: Query, _: Headers) -> Response:
+        response = documented(query)
+        calls = json.loads(response.body)
+        if response.status == 200 and calls:
+            response.body = json.dumps(change(calls)).encode()
+        return response
 
     return deviate
 
@@ -69,13 +69,13 @@ def with_calls(change: Callable[[list[dict[str, Any]]], Any]) -> Deviation:
 def with_header(name: str, change: Callable[[str], str]) -> Deviation:
     """Change a header of a successful response. An empty one isn't sent."""
 
-    def deviate(documented: Documented, query: Query, _: Headers) -> Answer:
-        answer = documented(query)
-        if answer.status == 200:
-            answer.headers[name] = change(answer.headers.get(name, ""))
-            if not answer.headers[name]:
-                del answer.headers[name]
-        return answer
+    def deviate(documented: Documented, query: Query, _: Headers) -> Response:
+        response = documented(query)
+        if response.status == 200:
+            response.headers[name] = change(response.headers.get(name, ""))
+            if not response.headers[name]:
+                del response.headers[name]
+        return response
 
     return deviate
 
@@ -83,9 +83,9 @@ def with_header(name: str, change: Callable[[str], str]) -> Deviation:
 def with_status(status: int, condition: Callable[[Query, Headers], bool]) -> Deviation:
     """Respond with another status to some requests."""
 
-    def deviate(documented: Documented, query: Query, headers: Headers) -> Answer:
+    def deviate(documented: Documented, query: Query, headers: Headers) -> Response:
         if condition(query, headers):
-            return Answer(status, b'{"error":"No"}')
+            return Response(status, b'{"error":"No"}')
         return documented(query)
 
     return deviate
@@ -121,25 +121,25 @@ def second_page_of_two(query: Query) -> bool:
     return query.get("per_page") == "2" and query.get("page") == "2"
 
 
-def skipping_a_page(documented: Documented, query: Query, _: Headers) -> Answer:
+def skipping_a_page(documented: Documented, query: Query, _: Headers) -> Response:
     """Send page 3 instead of page 2."""
     return documented(query | {"page": "3"} if second_page_of_two(query) else query)
 
 
-def repeating_a_page(documented: Documented, query: Query, _: Headers) -> Answer:
+def repeating_a_page(documented: Documented, query: Query, _: Headers) -> Response:
     """Send the calls of page 1 again, as page 2."""
-    answer = documented(query)
+    response = documented(query)
     if second_page_of_two(query):
-        answer.body = documented(query | {"page": "1"}).body
-    return answer
+        response.body = documented(query | {"page": "1"}).body
+    return response
 
 
-def count_of_the_page(documented: Documented, query: Query, _: Headers) -> Answer:
+def count_of_the_page(documented: Documented, query: Query, _: Headers) -> Response:
     """Count only the calls of the page."""
-    answer = documented(query)
-    if answer.status == 200:
-        answer.headers["X-Total-Count"] = str(len(json.loads(answer.body)))
-    return answer
+    response = documented(query)
+    if response.status == 200:
+        response.headers["X-Total-Count"] = str(len(json.loads(response.body)))
+    return response
 
 
 DEVIATIONS: dict[str, dict[str, Deviation]] = {

@@ -97,7 +97,7 @@ def test_lost_server_is_an_error(
 def test_exhausted_rate_limit_is_an_error(
     serve: Callable[..., Sandbox], check_command: CheckCommand
 ) -> None:
-    sandbox = serve(make_calls(3), every_answer=faults.rate_limited())
+    sandbox = serve(make_calls(3), every_response=faults.rate_limited())
 
     done = check_command(sandbox=sandbox, time_flies=True)
 
@@ -107,7 +107,7 @@ def test_exhausted_rate_limit_is_an_error(
 
 
 def test_web_page_is_an_error(serve: Callable[..., Sandbox], check_command: CheckCommand) -> None:
-    sandbox = serve(make_calls(3), every_answer=faults.body(b"<html>login</html>"))
+    sandbox = serve(make_calls(3), every_response=faults.body(b"<html>login</html>"))
 
     for option in ([], ["--months"]):
         done = check_command(*option, sandbox=sandbox)
@@ -185,7 +185,7 @@ def test_table_of_months_says_that_it_is_private(
 
 
 def test_months_need_the_count(serve: Callable[..., Sandbox], check_command: CheckCommand) -> None:
-    sandbox = serve(make_calls(3), every_answer=faults.without_headers("X-Total-Count"))
+    sandbox = serve(make_calls(3), every_response=faults.without_headers("X-Total-Count"))
 
     done = check_command("--months", "--format", "csv", sandbox=sandbox)
 

@@ -75,13 +75,13 @@ def test_time_range_limits_the_counts(
 
 def test_first_call_is_counted_if_its_time_is_rounded(serve: Callable[..., Sandbox]) -> None:
     log = CallLog([make_call(1, ended_at="2025-12-31T23:59:59.999600Z"), make_call(2)])
-    sandbox = serve(log, every_answer=faults.in_milliseconds(is_rounded=True))
+    sandbox = serve(log, every_response=faults.in_milliseconds(is_rounded=True))
 
     assert months(sandbox) == [("2025-12", 1), ("2026-03", 1)]
 
 
 def test_count_below_the_calls_is_an_error(serve: Callable[..., Sandbox]) -> None:
-    sandbox = serve(calls_with_ends(), every_answer=faults.miscounted(lambda _: 0))
+    sandbox = serve(calls_with_ends(), every_response=faults.miscounted(lambda _: 0))
 
     with pytest.raises(ConfigurationError, match="X-Total-Count is wrong"):
         months(sandbox)
@@ -91,7 +91,7 @@ def test_first_call_without_an_end_is_an_error(serve: Callable[..., Sandbox]) ->
     def remove_ends(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [call | {"ended_at": None} for call in calls]
 
-    sandbox = serve(calls_with_ends(), every_answer=faults.edited(remove_ends))
+    sandbox = serve(calls_with_ends(), every_response=faults.edited(remove_ends))
 
     with pytest.raises(ConfigurationError, match="no valid ended_at"):
         months(sandbox)

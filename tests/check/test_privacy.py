@@ -13,7 +13,7 @@ from tap_tuple.sandbox import CallLog, Sandbox, faults
 
 if TYPE_CHECKING:
     from tap_tuple.sandbox.company import Call
-    from tap_tuple.sandbox.server import Answer
+    from tap_tuple.sandbox.server import Response
     from tests.check.conftest import CheckCommand
 
 TOKEN = "sk-tuple-canary0token"  # noqa: S105 - opens nothing
@@ -53,7 +53,7 @@ def canary_calls() -> list[Call]:
     return calls
 
 
-def with_canaries(answer: Answer) -> Answer:
+def with_canaries(response: Response) -> Response:
     """Put canaries into the headers and into the bodies of errors."""
     headers = {
         "X-Canary": "canary",
@@ -63,15 +63,15 @@ def with_canaries(answer: Answer) -> Answer:
         "Link": '<https://canary.example/canary?page=2>; rel="next"; title="canary"',
         "Server": "canary",
     }
-    body = answer.body
-    if answer.status != 200:
+    body = response.body
+    if response.status != 200:
         body = json.dumps({"error": f"canary {TOKEN} canary@canary.example"}).encode()
-    return replace(answer, body=body, headers=answer.headers | headers)
+    return replace(response, body=body, headers=response.headers | headers)
 
 
 @pytest.mark.parametrize("output_format", ["text", "json"])
 def test_output_holds_no_private_data(check_command: CheckCommand, output_format: str) -> None:
-    with Sandbox(CallLog(canary_calls()), every_answer=with_canaries) as sandbox:
+    with Sandbox(CallLog(canary_calls()), every_response=with_canaries) as sandbox:
         sandbox.token = TOKEN
 
         done = check_command(
@@ -110,7 +110,7 @@ def test_rejected_range_quotes_nothing_private(
 ) -> None:
     """The tap quotes a plain sentence of the API. Here, it could hold data."""
     body = b'{"error":"Call 918273 of canary ended 2019-03-14T10:00:15Z"}'
-    with Sandbox(CallLog(), every_answer=faults.status(422, body)) as sandbox:
+    with Sandbox(CallLog(), every_response=faults.status(422, body)) as sandbox:
         done = check_command(*option, sandbox=sandbox, TAP_TUPLE_LOGLEVEL="DEBUG")
 
     assert done.returncode == 2
@@ -118,7 +118,7 @@ def test_rejected_range_quotes_nothing_private(
 
 
 def test_rejected_token_quotes_nothing_private(check_command: CheckCommand) -> None:
-    with Sandbox(CallLog(), every_answer=with_canaries) as sandbox:
+    with Sandbox(CallLog(), every_response=with_canaries) as sandbox:
         done = check_command(sandbox=sandbox, TAP_TUPLE_API_TOKEN=TOKEN, TAP_TUPLE_LOGLEVEL="DEBUG")
 
     assert done.returncode == 2

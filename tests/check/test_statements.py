@@ -15,7 +15,7 @@ from tap_tuple.check.probe import Probe
 from tap_tuple.check.responses import Responses
 from tap_tuple.check.statements import STATEMENTS, check_all, order_of_magnitude
 from tap_tuple.sandbox import CallLog, Sandbox, faults
-from tap_tuple.sandbox.server import Answer
+from tap_tuple.sandbox.server import Response
 from tap_tuple.streams import Calls
 from tap_tuple.tap import TapTuple
 from tests.check.deviations import DEVIATIONS, DeviatingSandbox, with_header
@@ -185,7 +185,7 @@ def test_implausible_end_does_not_stop_the_check(serve: Callable[..., Sandbox], 
     def replace_ends(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [call | {"ended_at": end} for call in calls]
 
-    outcomes = check(serve(make_calls(1), every_answer=faults.edited(replace_ends)))
+    outcomes = check(serve(make_calls(1), every_response=faults.edited(replace_ends)))
 
     assert outcomes["since is inclusive"].verdict is Verdict.NOT_CHECKED
 
@@ -197,7 +197,7 @@ def test_ids_of_other_types_do_not_stop_the_check(
     def replace_ids(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [call | {"id": call_id} for call in calls]
 
-    outcomes = check(serve(make_calls(1), every_answer=faults.edited(replace_ids)))
+    outcomes = check(serve(make_calls(1), every_response=faults.edited(replace_ids)))
 
     expected = Verdict.DIFFERS if call_id else Verdict.HOLDS
     assert outcomes["Fields have the documented types"].verdict is expected
@@ -207,12 +207,12 @@ def test_failed_repetition_hides_no_difference() -> None:
     exclusive = DEVIATIONS["since is inclusive"]["exclusive"]
     repeated = []
 
-    def deviate(documented: Documented, query: Query, headers: Headers) -> Answer:
+    def deviate(documented: Documented, query: Query, headers: Headers) -> Response:
         is_request_for_all = query.get("per_page") == "1000" and query["since"].startswith("1970")
         if is_request_for_all and "page" not in query and query["until"][:4] != "1970":
             repeated.append(query)
         if len(repeated) > 2:
-            return Answer(500, b"")
+            return Response(500, b"")
         return exclusive(documented, query, headers)
 
     with patch.object(time, "sleep"), DeviatingSandbox(CallLog(make_calls(9)), deviate) as sandbox:
@@ -222,7 +222,7 @@ def test_failed_repetition_hides_no_difference() -> None:
 
 
 def test_cookies_do_not_stand_in_for_the_token(serve: Callable[..., Sandbox]) -> None:
-    sandbox = serve(make_calls(3), every_answer=faults.with_headers(Set_Cookie="session=1"))
+    sandbox = serve(make_calls(3), every_response=faults.with_headers(Set_Cookie="session=1"))
 
     check(sandbox)
 
@@ -290,7 +290,7 @@ def test_exhausted_rate_limit_is_waited_for(serve: Callable[..., Sandbox]) -> No
 def test_rate_limit_headers_are_named(
     serve: Callable[..., Sandbox], headers: dict[str, Any], shown: str
 ) -> None:
-    sandbox = serve(make_calls(3), every_answer=faults.with_headers(**headers))
+    sandbox = serve(make_calls(3), every_response=faults.with_headers(**headers))
 
     assert check(sandbox)["Rate limit"].detail == shown
 
@@ -305,7 +305,7 @@ def test_rate_limit_headers_are_named(
     ],
 )
 def test_form_of_links_is_described(serve: Callable[..., Sandbox], link: str, shown: str) -> None:
-    sandbox = serve(make_calls(3), every_answer=faults.with_headers(Link=link))
+    sandbox = serve(make_calls(3), every_response=faults.with_headers(Link=link))
 
     assert check(sandbox)["Form of the links"].detail == shown
 
