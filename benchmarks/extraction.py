@@ -15,7 +15,7 @@ from benchmarks.server import participations_in, serve
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-START_UP = 0
+NO_CALLS = 0
 """A run without calls only costs the start-up."""
 
 SINGER_TYPES = ("RECORD", "SCHEMA", "STATE")
@@ -32,7 +32,7 @@ def compare(calls: Sequence[int], names: Sequence[str], rounds: int) -> None:
         names: The contestants.
         rounds: How many times each one runs.
     """
-    runs = _run_in_turns([START_UP, *calls], names, rounds)
+    runs = _run_interleaved([NO_CALLS, *calls], names, rounds)
     rows = [_row(runs, name, count) for count in calls for name in names]
     header = (
         "calls",
@@ -61,7 +61,7 @@ def compare_memory(calls: Sequence[int], rounds: int) -> None:
         calls: The numbers of calls to read, each for a separate row.
         rounds: How many times it runs. The highest figure is printed.
     """
-    runs = _run_in_turns(calls, [TAP_TUPLE], rounds)
+    runs = _run_interleaved(calls, [TAP_TUPLE], rounds)
     rows = [
         (
             f"{count:,}",
@@ -74,7 +74,7 @@ def compare_memory(calls: Sequence[int], rounds: int) -> None:
     report.print_table("Memory of tap-tuple.", ("calls", "peak MB", "RECORD", "CPU s"), rows)
 
 
-def _run_in_turns(calls: Iterable[int], names: Sequence[str], rounds: int) -> Runs:
+def _run_interleaved(calls: Iterable[int], names: Sequence[str], rounds: int) -> Runs:
     runs: Runs = {}
     with ExitStack() as servers:
         urls = {count: servers.enter_context(serve(count)) for count in calls}
@@ -89,25 +89,26 @@ def _run_in_turns(calls: Iterable[int], names: Sequence[str], rounds: int) -> Ru
 
 
 def _row(runs: Runs, name: str, count: int) -> tuple[str, ...]:
-    mine, bare = runs[name, count], runs.get((BARE, count))
+    program_runs, bare_runs = runs[name, count], runs.get((BARE, count))
     return (
         f"{count:,}",
         CONTESTANTS[name].title,
-        report.seconds(report.cpu(mine)),
-        report.ratio(report.cpu(mine), report.cpu(bare) if bare else None),
-        report.seconds(_past_start_up(runs, name, count)),
+        report.seconds(report.cpu(program_runs)),
+        report.ratio(report.cpu(program_runs), report.cpu(bare_runs) if bare_runs else None),
+        report.seconds(_cpu_without_start_up(runs, name, count)),
         report.ratio(
-            _past_start_up(runs, name, count), _past_start_up(runs, BARE, count) if bare else None
+            _cpu_without_start_up(runs, name, count),
+            _cpu_without_start_up(runs, BARE, count) if bare_runs else None,
         ),
-        report.seconds(report.wall(mine)),
-        report.peak(mine),
-        *_messages(name, count, mine[-1]),
-        f"{mine[-1].log_lines:,}",
+        report.seconds(report.wall(program_runs)),
+        report.peak(program_runs),
+        *_messages(name, count, program_runs[-1]),
+        f"{program_runs[-1].log_lines:,}",
     )
 
 
-def _past_start_up(runs: Runs, name: str, count: int) -> float:
-    return report.cpu(runs[name, count]) - report.cpu(runs[name, START_UP])
+def _cpu_without_start_up(runs: Runs, name: str, count: int) -> float:
+    return report.cpu(runs[name, count]) - report.cpu(runs[name, NO_CALLS])
 
 
 def _messages(name: str, count: int, run: Measurement) -> list[str]:
