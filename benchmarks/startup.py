@@ -34,12 +34,12 @@ def compare(rounds: int) -> None:
     rows = [
         (
             title,
-            report.seconds(report.cpu(mine)),
-            report.ratio(report.cpu(mine), base),
-            report.seconds(report.wall(mine)),
-            report.peak(mine),
+            report.seconds(report.cpu(command_runs)),
+            report.ratio(report.cpu(command_runs), base),
+            report.seconds(report.wall(command_runs)),
+            report.peak(command_runs),
         )
-        for title, mine in runs.items()
+        for title, command_runs in runs.items()
     ]
     report.print_table(
         f"Start-up, medians of {rounds} rounds in turns.",
