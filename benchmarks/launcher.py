@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
+BYTES_PER_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 def main(report: Path, command: list[str]) -> int:
@@ -30,7 +30,7 @@ def main(report: Path, command: list[str]) -> int:
     figures = {
         "wall_seconds": time.perf_counter() - began,
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "peak_bytes": usage.ru_maxrss * MAXRSS_BYTES,
+        "peak_bytes": usage.ru_maxrss * BYTES_PER_MAXRSS_UNIT,
     }
     report.write_text(json.dumps(figures))
     return os.waitstatus_to_exitcode(status)
