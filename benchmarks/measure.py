@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 LAUNCHER = (sys.executable, "-I", "-S", launcher.__file__)
-RECORD_BEGINS = b'{"type":"RECORD"'
+RECORD_PREFIX = b'{"type":"RECORD"'
 LAST_LINES = 20
 
 
@@ -142,7 +142,7 @@ def _count_messages(lines: IO[bytes]) -> Counter[str]:
     records = 0
     others: Counter[str] = Counter()
     for line in lines:
-        if line.startswith(RECORD_BEGINS):
+        if line.startswith(RECORD_PREFIX):
             records += 1
         else:
             others[_type_of(line)] += 1
