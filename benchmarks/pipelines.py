@@ -70,8 +70,9 @@ class Load:
     """The cost of a pipeline, and the resulting rows in the database."""
 
     rows: list[int]
-    taken: Measurement
-    loader: Measurement | None = None
+    cost: Measurement
+    """Without the loader, if that is a separate process."""
+    loader_cost: Measurement | None = None
     """The loader's share, if it is a separate process."""
 
 
@@ -96,8 +97,8 @@ class Pipeline:
         address = postgres if self.kind == POSTGRES else str(folder / "warehouse.duckdb")
         database = Database(self.kind, address)
         database.clear()
-        taken, loader_taken = self.run(url, folder, database)
-        return Load(database.count(self.tables), taken, loader_taken)
+        cost, loader_cost = self.run(url, folder, database)
+        return Load(database.count(self.tables), cost, loader_cost)
 
 
 def pipe(url: str, folder: Path, database: Database) -> tuple[Measurement, Measurement]:
@@ -171,8 +172,8 @@ def compare(calls: Sequence[int], rounds: int) -> None:
 
 
 def _row(count: int, title: str, loads: Sequence[Load]) -> tuple[str, ...]:
-    taken = [load.taken for load in loads]
-    loaders = [load.loader for load in loads if load.loader]
+    costs = [load.cost for load in loads]
+    loader_costs = [load.loader_cost for load in loads if load.loader_cost]
     expected = [count, participations_in(count)]
     wrong = next((load.rows for load in loads if load.rows != expected), None)
     rows = f"{sum(expected):,}" if wrong is None else f"{wrong} instead of {expected}"
@@ -180,10 +181,10 @@ def _row(count: int, title: str, loads: Sequence[Load]) -> tuple[str, ...]:
         f"{count:,}",
         title,
         rows,
-        report.seconds(report.wall(taken)),
-        report.seconds(report.cpu(taken) + (report.cpu(loaders) if loaders else 0)),
-        report.seconds(report.cpu(loaders)) if loaders else "-",
-        report.peak(taken + loaders),
+        report.seconds(report.wall(costs)),
+        report.seconds(report.cpu(costs) + (report.cpu(loader_costs) if loader_costs else 0)),
+        report.seconds(report.cpu(loader_costs)) if loader_costs else "-",
+        report.peak(costs + loader_costs),
     )
 
 
