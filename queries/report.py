@@ -37,7 +37,7 @@ from jinja2 import Environment, FileSystemLoader
 from polars import selectors as cs
 from scipy.cluster.hierarchy import leaves_list, linkage  # type: ignore[import-untyped]
 
-Answers: TypeAlias = dict[str, pl.DataFrame]
+Results: TypeAlias = dict[str, pl.DataFrame]
 
 FOLDER = Path(__file__).parent
 # Stricter than PostgreSQL, which may mistake a password for a host, and quote it.
@@ -53,7 +53,7 @@ QUARTER = timedelta(days=90)
 """People who haven't been in a call for this long may have left."""
 WEEKS_PER_PERIOD = 4
 """The trend compares the last four whole weeks with the four before."""
-NO_REPORT = {"calls_per_month", "delete_unrefreshed", "views"}
+NOT_IN_REPORT = {"calls_per_month", "delete_unrefreshed", "views"}
 """Files of this folder that the report doesn't use."""
 
 
@@ -74,17 +74,17 @@ def connect(database: str) -> Any:  # noqa: ANN401 - no type is common to both
     return duckdb.connect(database, read_only=True)
 
 
-def read(database: str, schema: str) -> Answers:
+def read(database: str, schema: str) -> Results:
     """Run the queries in this folder on one snapshot of the data."""
-    name, answers = schema.replace('"', '""'), {}
-    queries = [path for path in sorted(FOLDER.glob("*.sql")) if path.stem not in NO_REPORT]
+    name, results = schema.replace('"', '""'), {}
+    queries = [path for path in sorted(FOLDER.glob("*.sql")) if path.stem not in NOT_IN_REPORT]
     with closing(connect(database)) as connection:
         for path in queries:
             cursor = connection.execute(path.read_text("utf-8").replace('"tuple".', f'"{name}".'))
             columns = [column[0] for column in cursor.description]
             rows = pl.DataFrame(cursor.fetchall(), columns, orient="row", infer_schema_length=None)
-            answers[path.stem] = rows.with_columns(cs.decimal().cast(pl.Float64))
-    return answers
+            results[path.stem] = rows.with_columns(cs.decimal().cast(pl.Float64))
+    return results
 
 
 def order_people(pairs: pl.DataFrame) -> list[str]:
@@ -113,15 +113,15 @@ def name_people(emails: list[str], *, pseudonyms: bool) -> dict[str, str]:
     return {email: name if times[name] == 1 else email for email, name in names.items()}
 
 
-def add_up_weeks(answers: Answers) -> pl.DataFrame:
+def add_up_weeks(results: Results) -> pl.DataFrame:
     """Add up everybody's hours per week, including weeks in which nobody paired.
 
     The first and the last week are whole if the data covers Monday to Friday.
     """
-    hours, week = answers["hours_paired_per_person_and_week"], pl.col("week")
+    hours, week = results["hours_paired_per_person_and_week"], pl.col("week")
     if hours.is_empty():
         return hours
-    first_day, last_day = answers["calls_and_people"].row(0)[:2]
+    first_day, last_day = results["calls_and_people"].row(0)[:2]
     weeks = hours.group_by("week").agg(pl.sum("hours"), people=pl.len()).sort("week")
     return weeks.upsample("week", every="1w").with_columns(
         cs.numeric().fill_null(0),
@@ -148,11 +148,11 @@ def split_periods(weeks: pl.DataFrame) -> tuple[Period, Period | None]:
     return recent, before if len(before.weeks) == WEEKS_PER_PERIOD else None
 
 
-def hours_per_person(answers: Answers, period: Period) -> dict[str, float]:
+def hours_per_person(results: Results, period: Period) -> dict[str, float]:
     """Add up each person's hours in a period, sorted from most to fewest."""
     hours: Counter[str] = Counter()
     mondays = {week["week"] for week in period.weeks}
-    for email, week, number in answers["hours_paired_per_person_and_week"].iter_rows():
+    for email, week, number in results["hours_paired_per_person_and_week"].iter_rows():
         if week in mondays:
             hours[email] += number
     return dict(hours.most_common())
@@ -188,10 +188,10 @@ def draw_sizes(sizes: pl.DataFrame) -> alt.Chart:
     )
 
 
-def fill_matrix(answers: Answers) -> dict[str, dict[str, dict[str, Any]]]:
+def fill_matrix(results: Results) -> dict[str, dict[str, dict[str, Any]]]:
     """Return each pair's hours, calls and last day together, in both directions."""
     both = ["person_a", "person_b"]
-    pairs = answers["who_pairs_with_whom"].join(answers["last_time_together"], on=both)
+    pairs = results["who_pairs_with_whom"].join(results["last_time_together"], on=both)
     longest = pairs["minutes"].max()
     matrix: dict[str, dict[str, dict[str, Any]]] = {}
     for pair in pairs.iter_rows(named=True):
@@ -211,16 +211,16 @@ def leave_out_small_groups(weeks: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def make_page(answers: Answers, *, pseudonyms: bool = False, no_people: bool = False) -> str:
+def make_page(results: Results, *, pseudonyms: bool = False, no_people: bool = False) -> str:
     """Render the page, with charts where a sentence isn't enough."""
-    pairs, sizes = answers["who_pairs_with_whom"], answers["share_of_calls_by_size"]
-    order, weeks = order_people(pairs), add_up_weeks(answers)
+    pairs, sizes = results["who_pairs_with_whom"], results["share_of_calls_by_size"]
+    order, weeks = order_people(pairs), add_up_weeks(results)
     if no_people and not weeks.is_empty():
         weeks = leave_out_small_groups(weeks)
     recent, before = split_periods(weeks)
-    listed = (answer["user_email"] for answer in answers.values() if "user_email" in answer.columns)
+    listed = (result["user_email"] for result in results.values() if "user_email" in result.columns)
     names = name_people(list(dict.fromkeys(chain(order, *listed))), pseudonyms=pseudonyms)
-    is_hidden = no_people and answers["calls_and_people"]["people"].sum() < MIN_GROUP
+    is_hidden = no_people and results["calls_and_people"]["people"].sum() < MIN_GROUP
     charts = {}
     if weeks.height > 1 and weeks["hours"].count() and not is_hidden:
         charts["weeks"] = draw_weeks(weeks).to_dict()
@@ -230,13 +230,13 @@ def make_page(answers: Answers, *, pseudonyms: bool = False, no_people: bool = F
     environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True)
     environment.filters["median"] = median
     return environment.get_template("report.html.jinja").render(
-        {query: answer.to_dicts() for query, answer in answers.items()},
+        {query: result.to_dicts() for query, result in results.items()},
         weeks=weeks.to_dicts(),
         recent=recent,
         before=before,
-        person_hours=hours_per_person(answers, recent),
+        person_hours=hours_per_person(results, recent),
         order=order,
-        matrix=fill_matrix(answers) if has_matrix else None,
+        matrix=fill_matrix(results) if has_matrix else None,
         names=names,
         partners=Counter(chain(*pairs.select("person_a", "person_b").iter_rows())),
         min_group=MIN_GROUP if no_people else 0,
@@ -267,8 +267,8 @@ def main(database: str, schema: str, output: str, *, pseudonyms: bool, no_people
     """Draw a report of how a team pairs, from DATABASE: a DuckDB file or a postgresql:// URL."""
     part = Path(f"{output}.part")
     try:
-        answers = read(database, schema)
-        part.write_text(make_page(answers, pseudonyms=pseudonyms, no_people=no_people), "utf-8")
+        results = read(database, schema)
+        part.write_text(make_page(results, pseudonyms=pseudonyms, no_people=no_people), "utf-8")
         part.replace(output)
     except (duckdb.CatalogException, psycopg.errors.UndefinedTable):
         fail(f"Schema {schema} lacks a table. Load both streams, or use another --schema.")
