@@ -19,11 +19,17 @@ def main() -> None:
         description="Compare tap-tuple with other ways to read the same calls.",
     )
     parser.add_argument("--calls", nargs="+", type=int, help="how many calls to read")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each runs (default: 3)")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="how many times each program runs (default: 3)"
+    )
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
-    parser.add_argument("--memory", action="store_true", help="the tap's memory instead")
-    parser.add_argument("--startup", action="store_true", help="the tap's start-up instead")
-    parser.add_argument("--pipelines", action="store_true", help="loading databases instead")
+    parser.add_argument("--memory", action="store_true", help="measure the tap's memory instead")
+    parser.add_argument(
+        "--startup", action="store_true", help="measure how long the tap takes to start instead"
+    )
+    parser.add_argument(
+        "--pipelines", action="store_true", help="measure loading into databases instead"
+    )
     options = parser.parse_args()
 
     report.print_machine()

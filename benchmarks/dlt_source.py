@@ -18,12 +18,12 @@ DATASET = "tuple"
 
 
 @click.command()
-@click.option("--url", required=True, help="Where Tuple is.")
-@click.option("--folder", required=True, help="Where dlt keeps its files.")
-@click.option("--duckdb", help="A DuckDB file to load.")
-@click.option("--postgres", help="The URL of a PostgreSQL to load.")
+@click.option("--url", required=True, help="The base URL of the API.")
+@click.option("--folder", required=True, help="The folder for dlt's files.")
+@click.option("--duckdb", help="A DuckDB file to load into.")
+@click.option("--postgres", help="The URL of a PostgreSQL database to load into.")
 def main(url: str, folder: str, duckdb: str | None, postgres: str | None) -> None:
-    """Extract the calls, and load them if there is a database."""
+    """Extract the calls, and load them if a database is given."""
     destination = None
     if duckdb:
         destination = dlt.destinations.duckdb(duckdb)

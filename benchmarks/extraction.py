@@ -38,17 +38,17 @@ def compare(calls: Sequence[int], names: Sequence[str], rounds: int) -> None:
         "calls",
         "program",
         "CPU s",
-        "to bare",
-        "past start-up",
-        "to bare",
+        "vs. bare loop",
+        "without start-up",
+        "vs. bare loop",
         "wall s",
         "peak MB",
         *SINGER_TYPES,
         "log lines",
     )
     report.print_table(
-        f"Medians of {rounds} rounds in turns. CPU is user and system time of the process; "
-        "past start-up is without what a run of 0 calls takes.",
+        f"Medians of {rounds} interleaved rounds. CPU is the process's user and system time. "
+        "The time without start-up leaves out the CPU time of a run with 0 calls.",
         header,
         rows,
     )

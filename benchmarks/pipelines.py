@@ -165,8 +165,8 @@ def compare(calls: Sequence[int], rounds: int) -> None:
                         load = pipeline.load(url, Path(folder), postgres)
                         loads.setdefault((count, pipeline.title), []).append(load)
     report.print_table(
-        f"Medians of {rounds} rounds in turns. CPU is without the PostgreSQL server's.",
-        ("calls", "pipeline", "rows", "wall s", "CPU s", "loader's", "peak MB"),
+        f"Medians of {rounds} interleaved rounds. CPU time doesn't include the PostgreSQL server.",
+        ("calls", "pipeline", "rows", "wall s", "CPU s", "loader CPU s", "peak MB"),
         [_row(count, title, runs) for (count, title), runs in loads.items()],
     )
 

@@ -42,7 +42,7 @@ def compare(rounds: int) -> None:
         for title, command_runs in runs.items()
     ]
     report.print_table(
-        f"Start-up, medians of {rounds} rounds in turns.",
-        ("command", "CPU s", "to import", "wall s", "peak MB"),
+        f"Start-up, medians of {rounds} interleaved rounds.",
+        ("command", "CPU s", "vs. import", "wall s", "peak MB"),
         rows,
     )

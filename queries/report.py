@@ -177,7 +177,7 @@ def draw_weeks(weeks: pl.DataFrame) -> alt.Chart:
 
 def draw_sizes(sizes: pl.DataFrame) -> alt.Chart:
     """Draw the share of calls by size."""
-    sizes = sizes.with_columns(size=pl.format("{}: {} %", "participants", pl.col.percent.round(1)))
+    sizes = sizes.with_columns(size=pl.format("{}: {}%", "participants", pl.col.percent.round(1)))
     description = f"Bar chart of calls by participants. {'. '.join(sizes['size'])}."
     return alt.Chart(
         sizes, mark="bar", width="container", height=28 * sizes.height, description=description
@@ -264,7 +264,7 @@ def make_page(results: Results, *, pseudonyms: bool = False, no_people: bool = F
     help=f"Leave out everything about individuals, and about groups of fewer than {MIN_GROUP}.",
 )
 def main(database: str, schema: str, output: str, *, pseudonyms: bool, no_people: bool) -> None:
-    """Draw a report of how a team pairs, from DATABASE: a DuckDB file or a postgresql:// URL."""
+    """Create a report of how a team pairs, from DATABASE: a DuckDB file or a postgresql:// URL."""
     part = Path(f"{output}.part")
     try:
         results = read(database, schema)

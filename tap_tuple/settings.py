@@ -201,7 +201,7 @@ def load_dotenv_file(logger: logging.Logger) -> None:
     try:
         load_dotenv(path)
     except (OSError, ValueError):
-        logger.warning("Ignoring %s: it isn't readable, or not UTF-8 text.", path)
+        logger.warning("Ignoring %s: it can't be read, or it isn't UTF-8 text.", path)
 
 
 def normalize_environment(schema: Mapping[str, Any], plugin_name: str) -> None:
@@ -242,15 +242,15 @@ def _token_problems(token: object) -> Iterator[str]:
             "api_token is missing. The environment has TAP_TUPLE_API_TOKEN, but the tap only reads "
             "it with --config ENV."
             if is_ignored
-            else "api_token is missing. Set it to a token of your team, which starts with "
+            else "api_token is missing. Set it to one of your team's tokens, which start with "
             "'sk-tuple-'. Its environment variable is TAP_TUPLE_API_TOKEN."
         )
         return
     has_forbidden_character = any(character in str(token) for character in " \"'")
     if has_forbidden_character or not _is_header_text(token):
         yield (
-            "api_token doesn't look like a Tuple token. It must start with 'sk-tuple-', without "
-            "spaces, quotes or line breaks."
+            "api_token doesn't look like a Tuple token. It must start with 'sk-tuple-' and contain "
+            "no spaces, quotes or line breaks."
         )
 
 
@@ -308,7 +308,7 @@ def _stream_map_problems(
         return
     uses_faker = re.search(r"\bfake\b", str(maps)) is not None
     if uses_faker and find_spec("faker") is None:
-        yield "stream_maps: 'fake' needs the package faker, which isn't installed."
+        yield "stream_maps: 'fake' needs the faker package, which isn't installed."
     for name, stream_map in maps.items():
         rules = stream_map if isinstance(stream_map, dict) else {}
         source = str(rules.get("__source__", name))

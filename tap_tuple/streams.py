@@ -46,7 +46,7 @@ class Calls(CallSync):
         Property(
             "ended_at", DateTimeType, required=True, description="When the call ended, in UTC."
         ),
-        Property("duration_seconds", SECONDS, description="How long the call took, in seconds."),
+        Property("duration_seconds", SECONDS, description="How long the call lasted, in seconds."),
     )
 
     @override
@@ -77,7 +77,9 @@ class CallParticipations(PagewiseChild):
         Property("joined_at", DateTimeType, description="When the person joined, in UTC."),
         Property("left_at", DateTimeType, description="When the person left, in UTC."),
         Property(
-            "user_email", StringType, description="The person's email; none for a deleted account."
+            "user_email",
+            StringType,
+            description="The person's email. Null if the account was deleted.",
         ),
     )
 

@@ -73,7 +73,7 @@ class CallSync(PagewiseParent, TupleStream):
         self._warn_if_calls_are_dropped()
         with self.children_open():
             if self.time_range.is_empty:
-                self.logger.info("Nothing to read: no call can be among %s.", self.time_range)
+                self.logger.info("Nothing to read: the time range is empty (%s).", self.time_range)
                 return ()
             self._mention_ignored_start_date()
             self.logger.info("Reading %s.", self.time_range)
@@ -124,8 +124,8 @@ class CallSync(PagewiseParent, TupleStream):
     def _warn_if_calls_are_dropped(self) -> None:
         if isinstance(self.stream_maps[0], RemoveRecordTransform):
             self.logger.warning(
-                "A stream map drops calls, and all participations with them. To leave out only "
-                "the stream, deselect it."
+                "A stream map drops the calls, and all participations with them. To leave out only "
+                "the calls, deselect their stream instead."
             )
 
     def _warn_about_missing_calls(self) -> None:

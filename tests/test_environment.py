@@ -61,7 +61,7 @@ def test_binary_dotenv_file_is_ignored_with_a_warning(
     run = tap("--config=ENV")
 
     assert run.only_error.startswith("api_token is missing. ")
-    assert f"Ignoring {tmp_path / '.env'}: it isn't readable, or not UTF-8 text." in run.stderr
+    assert f"Ignoring {tmp_path / '.env'}: it can't be read, or it isn't UTF-8 text." in run.stderr
 
 
 @pytest.mark.parametrize("empty", ["", " ", "\n"])
@@ -140,7 +140,7 @@ def test_invalid_variable_is_reported_on_one_line(tap: TapCommand) -> None:
 def test_empty_token_counts_as_missing(tap: TapCommand) -> None:
     run = tap("--config=ENV", env={"TAP_TUPLE_API_TOKEN": " "})
 
-    assert run.only_error.startswith("api_token is missing. Set it to a token of your team")
+    assert run.only_error.startswith("api_token is missing. Set it to one of your team's tokens")
 
 
 def test_missing_token_error_mentions_an_unread_variable(tap: TapCommand) -> None:

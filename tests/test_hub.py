@@ -45,7 +45,7 @@ HUB_ONLY = {
 }
 REJECTED_BY_THE_HUB = {"ext_repo", "plugin_type"}
 
-# Settings of the SDK that have no effect: the tap doesn't depend on the package faker, and no
+# Settings of the SDK that have no effect: the tap doesn't depend on the faker package, and no
 # column is nested, so flattening has no names to build.
 UNLISTED_SETTINGS = {"faker_config", "flattening_max_key_length", "flattening_separator"}
 

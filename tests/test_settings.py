@@ -24,7 +24,7 @@ TOKEN = "sk-tuple-0123456789"  # noqa: S105 - not a real token
 COLUMNS = {stream.name: stream.schema["properties"] for stream in (Calls, CallParticipations)}
 DATE_HELP = "It must be a date like 2026-01-31, or a time like 2026-01-31T09:00:00Z."
 INVALID = [
-    ({"api_token": None}, "api_token is missing. Set it to a token of your team"),
+    ({"api_token": None}, "api_token is missing. Set it to one of your team's tokens"),
     ({"api_token": ""}, "api_token is missing. "),
     ({"api_token": "sk-tuple\ncanary"}, "api_token doesn't look like a Tuple token. "),
     ({"api_token": "sk tuple canary"}, "api_token doesn't look like a Tuple token. "),
@@ -186,7 +186,7 @@ def test_stream_map_with_faker_names_the_missing_package() -> None:
 
     (found,) = problems(DEFAULTS | {"stream_maps": maps}, SCHEMA, COLUMNS)
 
-    assert found == "stream_maps: 'fake' needs the package faker, which isn't installed."
+    assert found == "stream_maps: 'fake' needs the faker package, which isn't installed."
 
 
 def test_stream_maps_accept_patterns_and_sources() -> None:

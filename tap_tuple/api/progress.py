@@ -53,7 +53,7 @@ class Progress:
             return
         total = self.calls_read + self.calls_missing
         self._logger.info(
-            "Read %s of %s calls (%d %%), page %d. About %s left.",
+            "Read %s of %s calls (%d%%), page %d. About %s left.",
             f"{self.calls_read:,}",
             f"{total:,}",
             100 * self.calls_read // total,

@@ -20,7 +20,7 @@ REJECTIONS: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "Tuple rejected the token (HTTP 401). It may be mistyped or revoked. "
     f"Team owners and managers can create a new one at {TOKENS_PAGE}.",
     HTTPStatus.FORBIDDEN: "This token isn't allowed to read the team's calls (HTTP 403). Ask "
-    "Tuple's support for access to the usage API, or set api_token to a token of a team that has "
+    "Tuple support for access to the usage API, or set api_token to a token from a team that has "
     "access.",
     HTTPStatus.NOT_FOUND: "There is no usage API at {url} (HTTP 404). Check api_url.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "Tuple rejected the time range (HTTP 422). Check start_date "

@@ -214,8 +214,8 @@ class Retries:
             return advice
         if isinstance(error, RateLimitedError):
             return (
-                f"{_capitalize(reason)} {tried}. Other integrations of the team use it up. Lower "
-                "their rate, or run at another time."
+                f"{_capitalize(reason)} {tried}. The team's other integrations are using it up. "
+                "Lower their rate, or run at another time."
             )
         is_unreachable = isinstance(error, requests.ConnectionError | requests.Timeout)
         if is_unreachable and not isinstance(error, requests.exceptions.ChunkedEncodingError):

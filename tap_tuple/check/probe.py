@@ -170,7 +170,7 @@ class Probe:
         if self.max_requests is not None and self.requests_sent >= self.max_requests:
             msg = (
                 f"Stopped after {self.max_requests} requests, most of which had to be repeated. "
-                "The warnings above say why. Run it again later."
+                "The warnings above say why. Run the check again later."
             )
             raise OutOfRequestsError(msg)
         self.requests_sent += 1

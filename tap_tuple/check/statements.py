@@ -60,7 +60,7 @@ ENCODINGS = {"br", "deflate", "gzip", "zstd"}
 
 NO_RESPONSE = not_checked("there was no response")
 TOO_MANY_REQUESTS = not_checked("too many requests had to be repeated")
-CHANGED = not_checked("calls were added or deleted during the check. Run it again")
+CHANGED = not_checked("calls were added or deleted during the check. Run the check again")
 
 
 class Statement(NamedTuple):
@@ -322,7 +322,7 @@ def total_count_is_right(responses: Responses) -> Outcome:
     return holds_if(count_of_empty_range in {None, 0}, "it ignores the time range")
 
 
-@statement("Headers", "Link has next exactly when there is more", compares_responses=True)
+@statement("Headers", "Link has next if and only if more calls follow", compares_responses=True)
 def link_has_next(responses: Responses) -> Outcome:
     if not responses.all_calls.is_list_of_calls:
         return NO_CALLS
@@ -346,7 +346,7 @@ def link_has_prev(responses: Responses) -> Outcome:
     return holds_if("prev" not in responses.first_small_page.links, "page 1 has prev")
 
 
-@statement("Headers", "Form of the links")
+@statement("Headers", "Format of the links")
 def form_of_links(responses: Responses) -> Outcome:
     link = responses.first_small_page.response.links.get("next", {}).get("url")
     if not link:
@@ -374,7 +374,7 @@ def compression(responses: Responses) -> Outcome:
     encoding = responses.all_calls.response.headers.get("Content-Encoding", "").lower()
     if not encoding:
         return observed("none")
-    return observed(encoding if encoding in ENCODINGS else "an unknown one")
+    return observed(encoding if encoding in ENCODINGS else "an unknown encoding")
 
 
 @statement("Size and speed", "Number of calls")

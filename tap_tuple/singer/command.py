@@ -118,7 +118,7 @@ def run(
     except Exception as error:  # noqa: BLE001 - whatever a user's log configuration raises
         kind = type(error).__name__
         click.echo(
-            f"Can't set up the log ({kind}). Check LOGLEVEL and SINGER_SDK_LOG_CONFIG.", err=True
+            f"Can't set up logging ({kind}). Check LOGLEVEL and SINGER_SDK_LOG_CONFIG.", err=True
         )
         sys.exit(failure_exit_code)
     stop_on_signals()
@@ -147,7 +147,7 @@ def _explain(error: Exception, plugin_name: str) -> str:
     place = f"{Path(last_frame.filename).name}:{last_frame.lineno}"
     return (
         f"Stopped by {type(error).__name__} in {last_frame.name} ({place}). Please report this, "
-        f"with the log of a run with {_log_level_variable(plugin_name)}=DEBUG in the environment."
+        f"and include the log of a run with {_log_level_variable(plugin_name)}=DEBUG."
     )
 
 

@@ -99,8 +99,8 @@ class PagewiseStream(Stream):
         key = state.get(REPLICATION_KEY, self.replication_key)
         if key != self.replication_key:
             self.logger.warning(
-                "Ignoring the bookmark of %s, because it belongs to %r and not to %r. Reading "
-                "everything from the start.",
+                "Ignoring the bookmark of %s, because its replication key is %r, not %r. "
+                "Reading everything from the start.",
                 self.name,
                 key,
                 self.replication_key,

@@ -90,7 +90,10 @@ def _write(data: memoryview) -> None:
             else:
                 data = data[written:]
     except BrokenPipeError:
-        msg = "The target stopped reading. Look for its error. The next run continues."
+        msg = (
+            "The target stopped reading. Look for its error. The next run resumes from the last "
+            "saved bookmark."
+        )
         raise OutputError(msg) from None
     except (AttributeError, OSError) as error:
         reason = getattr(error, "strerror", "it is closed")

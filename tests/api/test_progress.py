@@ -44,8 +44,8 @@ def test_progress_is_logged_every_ten_seconds(
         progress.add_page(1000, 30_000 - read)
 
     assert messages(caplog) == [
-        "Read 3,000 of 30,000 calls (10 %), page 3. About 0:01:48 left.",
-        "Read 6,000 of 30,000 calls (20 %), page 6. About 0:01:36 left.",
+        "Read 3,000 of 30,000 calls (10%), page 3. About 0:01:48 left.",
+        "Read 6,000 of 30,000 calls (20%), page 6. About 0:01:36 left.",
     ]
 
 
@@ -99,7 +99,7 @@ def test_time_left_includes_rate_limit_waits(
         # The last page is not full, so the rest is rounded up to whole pages.
         progress.add_page(10, 441)
 
-    assert messages(caplog) == ["Read 100 of 541 calls (18 %), page 10. About 0:04:30 left."]
+    assert messages(caplog) == ["Read 100 of 541 calls (18%), page 10. About 0:04:30 left."]
 
 
 def test_clock_starts_with_the_first_request(
@@ -112,7 +112,7 @@ def test_clock_starts_with_the_first_request(
     clock.now += 20
     progress.add_page(10, 10)
 
-    assert messages(caplog) == ["Read 10 of 20 calls (50 %), page 1. About 0:00:20 left."]
+    assert messages(caplog) == ["Read 10 of 20 calls (50%), page 1. About 0:00:20 left."]
 
 
 def test_run_logs_its_progress(clock: SimulatedClock, caplog: pytest.LogCaptureFixture) -> None:
@@ -123,7 +123,7 @@ def test_run_logs_its_progress(clock: SimulatedClock, caplog: pytest.LogCaptureF
         TapTuple(config=config_for(sandbox, page_size=1)).sync_all()
 
     lines = [message for message in messages(caplog) if message.startswith("Read ")]
-    assert lines[0] == "Read 3 of 30 calls (10 %), page 3. About 0:01:48 left."
+    assert lines[0] == "Read 3 of 30 calls (10%), page 3. About 0:01:48 left."
     assert len(lines) == 10
 
 

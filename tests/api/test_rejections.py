@@ -36,8 +36,8 @@ def explain(status: int, body: bytes = b"", location: str | None = None) -> str:
         (
             403,
             (
-                "This token isn't allowed to read the team's calls (HTTP 403). Ask Tuple's support "
-                "for access to the usage API, or set api_token to a token of a team that has "
+                "This token isn't allowed to read the team's calls (HTTP 403). Ask Tuple support "
+                "for access to the usage API, or set api_token to a token from a team that has "
                 "access."
             ),
         ),

@@ -274,7 +274,7 @@ class TestGivingUp:
         message = failing.run(RUN_POLICY)
 
         assert sum(failing.clock.waits) == pytest.approx(600, abs=61)
-        assert message.startswith(f"Rate limited after {failing.attempts} attempts. Other integr")
+        assert message.startswith(f"Rate limited after {failing.attempts} attempts. The team")
 
     @pytest.mark.parametrize(
         ("error", "message"),

@@ -197,7 +197,7 @@ DEVIATIONS: dict[str, dict[str, Deviation]] = {
         "of the page": count_of_the_page,
         "of all calls": with_header("X-Total-Count", lambda _: "250"),
     },
-    "Link has next exactly when there is more": {
+    "Link has next if and only if more calls follow": {
         "never": with_header("Link", lambda link: link if "prev" in link else ""),
         "always": with_header("Link", lambda link: f'{link}, <x>; rel="next"'.strip(", ")),
     },

@@ -91,7 +91,7 @@ def test_lost_server_is_an_error(
     done = check_command(sandbox=sandbox, time_flies=True)
 
     assert done.returncode == 2
-    assert "Tuple didn't respond. Run it again." in done.stderr.splitlines()[-1]
+    assert "Tuple didn't respond. Run the check again." in done.stderr.splitlines()[-1]
 
 
 def test_exhausted_rate_limit_is_an_error(
@@ -121,14 +121,14 @@ def test_invalid_log_level_is_an_error(check_command: CheckCommand) -> None:
     done = check_command(LOGLEVEL="nonsense")
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("Can't set up the log")
+    assert done.stderr.startswith("Can't set up logging")
 
 
 def test_missing_token_is_an_error(check_command: CheckCommand) -> None:
     done = check_command()
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert "api_token is missing. Set it to a token" in done.stderr.splitlines()[-1]
+    assert "api_token is missing. Set it to one of" in done.stderr.splitlines()[-1]
 
 
 def test_rejected_token_is_an_error(

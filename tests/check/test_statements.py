@@ -155,7 +155,7 @@ def test_deleted_call_during_the_check_is_no_difference(serve: Callable[..., San
     outcomes = check(serve(log, on_request=delete_first_call))
 
     assert statements_with(Verdict.DIFFERS, outcomes) == set()
-    assert "Run it again" in outcomes["Page 2 continues page 1"].detail
+    assert "Run the check again" in outcomes["Page 2 continues page 1"].detail
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -307,7 +307,7 @@ def test_rate_limit_headers_are_named(
 def test_form_of_links_is_described(serve: Callable[..., Sandbox], link: str, shown: str) -> None:
     sandbox = serve(make_calls(3), every_response=faults.with_headers(Link=link))
 
-    assert check(sandbox)["Form of the links"].detail == shown
+    assert check(sandbox)["Format of the links"].detail == shown
 
 
 @pytest.mark.parametrize(

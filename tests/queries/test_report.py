@@ -265,9 +265,9 @@ class TestCharts:
             for size, calls, percent in results["share_of_calls_by_size"]
         ]
         assert [row["size"] for row in rows] == [
-            "1 (solo): 25.0 %",
-            "2 (pair): 25.0 %",
-            "3+ (group): 50.0 %",
+            "1 (solo): 25.0%",
+            "2 (pair): 25.0%",
+            "3+ (group): 50.0%",
         ]
 
     def test_matrix_color_is_proportional_to_time_together(self, file: Database) -> None:
@@ -301,11 +301,11 @@ class TestPage:
         for sentence in (
             "How 4 people paired 2 Mar 2026 to 17 Mar 2026: 4 calls, 3 of them with two",
             "A typical week has 1 person-hour of pairing",
-            "Incomplete weeks are paler, and don't count as typical.",
+            "Incomplete weeks are paler, and aren't part of the typical week.",
             "Half of all calls are longer than 45 minutes, and one in ten is longer than 81",
             "A typical person has paired with 2 others",
-            "The most is a and c: 1.8 hours together in 2 calls.",
-            "50 % of the calls had three or more people",
+            "The pair with the most time is a and c: 1.8 hours together in 2 calls.",
+            "50% of the calls had three or more people",
             "Nobody has gone two weeks without pairing",
             "Nobody is new",
         ):
@@ -350,7 +350,7 @@ class TestPage:
 
         words = database.page().words
 
-        assert "3 newcomers, 2 paired A typical one did after 2 days." in words
+        assert "3 newcomers, 2 paired A typical newcomer first paired after 2 days." in words
         assert "a 4 May 2026 after 4 days, with (deleted account), other0 b" in words
         assert "b 11 May 2026 on the same day, with other0, other1, other2 and 2 more" in words
         assert "c 12 May 2026 not yet" in words
@@ -370,7 +370,7 @@ class TestPeopleAndTrend:
 
         words = database.page().words
 
-        assert "The last four whole weeks had 10 person-hours, 29 % more than the four" in words
+        assert "The last four whole weeks had 10 person-hours, 29% more than the four" in words
 
     def test_trend_needs_eight_whole_weeks(self, file: Database) -> None:
         file.load(*WEEKLY[1:], LAST_FRIDAY)

@@ -55,7 +55,7 @@ def test_invalid_log_level_is_reported_on_one_line(tap: TapCommand, level: str) 
 
     assert done.returncode == 1
     assert done.stderr == (
-        "Can't set up the log (ValueError). Check LOGLEVEL and SINGER_SDK_LOG_CONFIG.\n"
+        "Can't set up logging (ValueError). Check LOGLEVEL and SINGER_SDK_LOG_CONFIG.\n"
     )
 
 

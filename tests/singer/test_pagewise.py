@@ -271,7 +271,10 @@ def test_ignored_bookmark_logs_a_warning(tap: TapCommand, serve: Serve) -> None:
     run = tap(config=config_for(serve(make_calls(3))), state=state)
 
     assert (
-        run.stderr.count("Ignoring the bookmark of calls, because it belongs to 'updated_at'") == 1
+        run.stderr.count(
+            "Ignoring the bookmark of calls, because its replication key is 'updated_at'"
+        )
+        == 1
     )
     assert run.ids("calls") == [1, 2, 3]
 

@@ -210,7 +210,10 @@ def test_next_run_completes_a_stopped_run(
     if stop is None:
         assert returncode == 1
         assert Run(returncode, "", stderr).errors == [
-            "The target stopped reading. Look for its error. The next run continues."
+            (
+                "The target stopped reading. Look for its error. The next run resumes from the "
+                "last saved bookmark."
+            )
         ]
     elif stop is not signal.SIGKILL:
         assert returncode == 128 + stop
