@@ -87,6 +87,17 @@ def test_time_left_is_omitted_if_it_is_unknown(
     assert messages(caplog) == [message]
 
 
+def test_percentage_is_100_only_at_the_end(
+    clock: SimulatedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    progress = Progress(RateLimiter(1000, LOGGER), LOGGER)
+    clock.now += INTERVAL_SECONDS
+
+    progress.add_page(999, 1)
+
+    assert messages(caplog) == ["Read 999 of 1,000 calls (99%), page 1. About 0:00:00 left."]
+
+
 def test_time_left_includes_rate_limit_waits(
     clock: SimulatedClock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,6 +1,6 @@
 """How column selection, stream maps and the SDK's other settings change the messages.
 
-Each test runs the tap's command line at LOGLEVEL=DEBUG and pipes its output into the strict target,
+Each test runs the tap's command line at LOGLEVEL=DEBUG and passes its output to the strict target,
 which rejects messages that violate the Singer specification. Every email contains the word canary.
 """
 
@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from tests.conftest import ROOT, Run, config_for, expected_rows, make_calls
-from tests.loaders.strict_target import read_rows
+from tests.loaders.strict_target import StrictTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,6 +80,14 @@ WHOLE = rows_of(canary_calls())
 CALLS, PARTICIPATIONS = WHOLE["calls"], WHOLE["call_participations"]
 
 
+def rows_by_stream(target: StrictTarget) -> Rows:
+    """Return the rows that a target has stored, in the order in which they arrived."""
+    stored: Rows = {}
+    for (stream, _), row in target.rows.items():
+        stored.setdefault(stream, []).append(row)
+    return stored
+
+
 def without(rows: list[Row], *columns: str) -> list[Row]:
     """Return the rows without the given columns."""
     return [{name: row[name] for name in row if name not in columns} for row in rows]
@@ -97,8 +103,8 @@ def hashed(rows: list[Row], algorithm: str, salt: str = "") -> list[Row]:
 
 
 @pytest.fixture
-def extract(tap: TapCommand, serve: Callable[..., Sandbox], tmp_path: Path) -> Extract:
-    """Run the tap on the canary calls and pipe its output into the strict target."""
+def extract(tap: TapCommand, serve: Callable[..., Sandbox]) -> Extract:
+    """Run the tap on the canary calls and pass its output to the strict target."""
 
     def extract(catalog: dict[str, Any] | None = None, **settings: Any) -> Extracted:
         run = tap(
@@ -109,17 +115,11 @@ def extract(tap: TapCommand, serve: Callable[..., Sandbox], tmp_path: Path) -> E
         assert run.returncode == 0, run.errors
         assert "| DEBUG " in run.stderr
         assert CANARY not in run.stderr
-        stored = subprocess.run(
-            [sys.executable, "-m", "tests.loaders.strict_target", "--output", str(tmp_path)],
-            input=run.stdout,
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=ROOT,
-        )
-        assert (stored.returncode, stored.stderr) == (0, "")
-        assert json.loads(stored.stdout) == run.state
-        return Extracted(run, read_rows(tmp_path))
+        target = StrictTarget()
+        for line in run.stdout.encode().splitlines(keepends=True):
+            target.take(line)
+        assert target.state == run.state
+        return Extracted(run, rows_by_stream(target))
 
     return extract
 

@@ -166,14 +166,14 @@ def rows_until_last_state(lines: list[str]) -> tuple[set[int], set[int], dict[st
 @pytest.mark.parametrize(
     ("stop", "lines_read", "unbuffered"),
     [
-        (signal.SIGKILL, 1, "1"),
-        (signal.SIGKILL, 150, ""),
         (signal.SIGKILL, 1000, "1"),
-        (signal.SIGTERM, 1, ""),
-        (signal.SIGTERM, 150, "1"),
-        (signal.SIGINT, 1000, ""),
-        (None, 1, "1"),
-        (None, 1000, ""),
+        (signal.SIGTERM, 150, ""),
+        (None, 150, "1"),
+        pytest.param(signal.SIGKILL, 1, "1", marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, 150, "", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 1, "1", marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 1000, "", marks=pytest.mark.slow),
+        pytest.param(None, 1000, "", marks=pytest.mark.slow),
     ],
 )
 def test_next_run_completes_a_stopped_run(
@@ -234,7 +234,9 @@ def test_sigterm_ends_a_run_with_a_stuck_target(tap: TapCommand, serve: Serve) -
         assert process.stdout.read().endswith(b"\n")
 
 
-@pytest.mark.parametrize("attempt", range(5))
+@pytest.mark.parametrize(
+    "attempt", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3, 4))]
+)
 def test_sigterm_ends_a_retry_wait_immediately(tap: TapCommand, serve: Serve, attempt: int) -> None:  # noqa: ARG001
     """The signal arrives while the tap is still logging the message that announces the wait."""
     sandbox = serve(make_calls(30))
