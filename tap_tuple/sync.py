@@ -15,6 +15,7 @@ from tap_tuple.api.pagination import OVERLAP
 from tap_tuple.api.response import UnexpectedResponseError
 from tap_tuple.singer.command import reject
 from tap_tuple.singer.pagewise import PagewiseParent
+from tap_tuple.text import count
 from tap_tuple.timestamps import EPOCH, TimeRange, format_timestamp, parse_timestamp
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class CallSync(PagewiseParent, TupleStream):
         except (FatalAPIError, UnexpectedResponseError) as error:
             if not self.progress.calls_read:
                 raise
-            calls = _count(self.progress.calls_read, "call")
+            calls = count(self.progress.calls_read, "call")
             msg = (
                 f"{error} Read {calls} before that. The next run resumes from the last saved "
                 "bookmark."
@@ -152,17 +153,13 @@ class CallSync(PagewiseParent, TupleStream):
                 "'meltano select tap-tuple calls \"*\"'."
             )
         for stream in self.selected_streams:
-            sent = _count(stream.rows_written, "row")
+            sent = count(stream.rows_written, "row")
             if stream.bookmark:
                 sent += f" and the bookmark {format_timestamp(stream.bookmark)}"
             stream.logger.info(
                 "%s: sent %s to the loader (%s, %s).",
                 stream.name,
                 sent,
-                _count(self.rate_limiter.requests, "request"),
+                count(self.rate_limiter.requests, "request"),
                 self.time_range,
             )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -7,6 +7,8 @@ from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tap_tuple.text import count
+
 if TYPE_CHECKING:
     import logging
     from collections.abc import Generator
@@ -61,6 +63,6 @@ class RateLimiter:
         if seconds <= 0:
             return
         self._logger.info(
-            "Reached requests_per_minute (%d). Waiting %.0f seconds.", self._limit, seconds
+            "Reached requests_per_minute (%d). Waiting %s.", self._limit, count(seconds, "second")
         )
         time.sleep(seconds)

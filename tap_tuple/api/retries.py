@@ -16,6 +16,8 @@ import requests
 import urllib3
 from singer_sdk.exceptions import FatalAPIError, RetriableAPIError
 
+from tap_tuple.text import count
+
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Generator, Iterator
@@ -188,9 +190,9 @@ class Retries:
         def warn(details: Details) -> None:
             error, wait = details["exception"], details["wait"]
             self._logger.warning(
-                "%s. Retrying in %.0f seconds (attempt %d).",
+                "%s. Retrying in %s (attempt %d).",
                 _capitalize(describe(error)),
-                wait,
+                count(wait, "second"),
                 attempts.number,
             )
 
@@ -207,7 +209,7 @@ class Retries:
 
     def _explain(self, error: Exception, attempts: int) -> str:
         """Return why the tap gives up, and what to do."""
-        tried = f"after {attempts} attempt{'' if attempts == 1 else 's'}"
+        tried = f"after {count(attempts, 'attempt')}"
         reason = describe(error)
         advice = _advice_on_setup(error)
         if advice:

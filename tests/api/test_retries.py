@@ -337,5 +337,5 @@ def test_attempts_are_logged_with_reason_and_wait(caplog: pytest.LogCaptureFixtu
     assert len(failed_attempts) == 2
     assert [record.getMessage() for record in caplog.records] == [
         "Rate limited. Retrying in 7 seconds (attempt 1).",
-        "It broke. Retrying in 1 seconds (attempt 2).",
+        "It broke. Retrying in 1 second (attempt 2).",
     ]
