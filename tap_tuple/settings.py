@@ -55,7 +55,7 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
         default=3600,
         title="Lookback window",
         description="Seconds before the bookmark to re-read on each run, to pick up calls that "
-        "Tuple finalizes late. With 0, only the last second is re-read.",
+        "Tuple finalizes late. With 0, only the last second before the bookmark is re-read.",
     ),
     th.Property(
         "page_size",
