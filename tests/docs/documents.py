@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 PAGES = (
     "settings",
+    "columns",
     "loaders",
     "privacy",
     "questions",

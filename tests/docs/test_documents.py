@@ -10,7 +10,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from tap_tuple.tap import TapTuple
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TapCommand
+from tests.docs.columns import COLUMNS_PAGE, render_columns
 from tests.docs.documents import DOCUMENTS, between, block, blocks, commands_to_run, text_of
 
 if TYPE_CHECKING:
@@ -58,6 +59,13 @@ def test_documented_capabilities_match_the_tap() -> None:
     named = between("capabilities", SETTINGS)
 
     assert named == ", ".join(f"`{each}`" for each in TapTuple.capabilities)
+
+
+def test_documented_columns_match_the_catalog(tap: TapCommand) -> None:
+    for stream in tap.discover()["streams"]:
+        documented = between(f"columns of {stream['tap_stream_id']}", COLUMNS_PAGE)
+
+        assert documented.strip() == render_columns(stream["schema"])
 
 
 def test_readme_is_shorter_than_200_lines() -> None:

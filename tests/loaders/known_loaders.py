@@ -97,8 +97,8 @@ class Loader(ABC):
 class Database(Loader):
     """A loader that writes to a database."""
 
-    text: ClassVar[str]
-    """The database's name for the type of a text column."""
+    database: ClassVar[str]
+    """The database's name in docs/columns.md."""
 
     @abstractmethod
     def query(self, query: str) -> list[tuple[Any, ...]]:
@@ -132,7 +132,7 @@ class TargetPostgres(Database):
     executable = "target-postgres"
     env = _PLUGINS["target-postgres"]["env"]
     uses_postgres = True
-    text = "text"
+    database = "PostgreSQL"
     advice = "`use_copy: true`, which is faster and keeps timestamps as they are"
 
     @override
@@ -192,7 +192,7 @@ class TargetDuckDb(Database):
     executable = "target-duckdb"
     # DuckDB 1.2 has no wheel for 3.14.
     pythons = ("3.11", "3.12", "3.13")
-    text = "varchar"
+    database = "DuckDB"
     advice = (
         "`duckdb<1.3` in the same environment. With a newer one, it loses the first row of every "
         "load."
