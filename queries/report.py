@@ -53,7 +53,7 @@ QUARTER = timedelta(days=90)
 """People who haven't been in a call for this long may have left."""
 WEEKS_PER_PERIOD = 4
 """The trend compares the last four whole weeks with the four before."""
-NOT_IN_REPORT = {"calls_per_month", "delete_unrefreshed", "views"}
+NOT_IN_REPORT = {"calls_per_month", "delete_unrefreshed", "views", "views_of_files"}
 """Files of this folder that the report doesn't use."""
 
 

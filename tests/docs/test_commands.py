@@ -267,6 +267,22 @@ class Walk:
             finally:
                 os.killpg(server.pid, signal.SIGTERM)
 
+    def check_views_of_files(self, commands: str) -> None:
+        files = self.clone / "output"
+        self.newcomer.run(commands)
+
+        # The next run of target-jsonl writes newer files.
+        (line,) = (each for each in self.lines(files, "calls") if '"id": 1,' in each)
+        changed = json.loads(line) | {"duration_seconds": 77}
+        (files / "calls-99991231T235959.jsonl").write_text(json.dumps(changed) + "\n", "utf-8")
+        query = "SELECT count(*), max(duration_seconds) FILTER (WHERE id = 1) FROM tuple.calls"
+        command = f"uvx --from 'duckdb-cli<2' duckdb files.duckdb -csv -noheader '{query}'"
+        assert self.newcomer.run(command).splitlines()[-1] == "30,77"
+
+        for path in files.glob("*.jsonl"):
+            path.unlink()
+        self.newcomer.run("meltano state clear --force dev:tap-tuple-to-target-jsonl")
+
     def check_look_closer(self, commands: str) -> None:
         self.sandbox.requests.clear()
 

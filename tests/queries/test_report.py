@@ -167,7 +167,7 @@ class Database:
             results = {
                 path.stem: warehouse.ask(path.stem)
                 for path in QUERIES.glob("*.sql")
-                if path.stem not in {"delete_unrefreshed", "views"}
+                if path.stem not in {"delete_unrefreshed", "views", "views_of_files"}
             }
             connection.commit()
         return results

@@ -1,0 +1,49 @@
+-- Views of the files that target-jsonl writes into output/, with the latest version of each row.
+-- In the folder of the Meltano project: duckdb files.duckdb -f queries/views_of_files.sql.
+-- They read all files again for each query. Tried with DuckDB 1.2 and 1.5.
+CREATE SCHEMA IF NOT EXISTS "tuple";
+
+CREATE OR REPLACE VIEW "tuple".calls AS
+WITH lines AS (
+    SELECT
+        *,
+        -- Names of files contain the time of the run, so later lines are newer.
+        ROW_NUMBER() OVER () AS place
+    FROM READ_JSON(
+        'output/calls-*.jsonl',
+        format = 'newline_delimited',
+        columns = {
+            id: 'BIGINT',
+            started_at: 'TIMESTAMP',
+            ended_at: 'TIMESTAMP',
+            duration_seconds: 'INTEGER'
+        }
+    )
+)
+
+SELECT * EXCLUDE (place)
+FROM lines
+QUALIFY ROW_NUMBER() OVER (PARTITION BY id ORDER BY place DESC) = 1;
+
+CREATE OR REPLACE VIEW "tuple".call_participations AS
+WITH lines AS (
+    SELECT
+        *,
+        ROW_NUMBER() OVER () AS place
+    FROM READ_JSON(
+        'output/call_participations-*.jsonl',
+        format = 'newline_delimited',
+        columns = {
+            id: 'BIGINT',
+            call_id: 'BIGINT',
+            call_ended_at: 'TIMESTAMP',
+            joined_at: 'TIMESTAMP',
+            left_at: 'TIMESTAMP',
+            user_email: 'VARCHAR'
+        }
+    )
+)
+
+SELECT * EXCLUDE (place)
+FROM lines
+QUALIFY ROW_NUMBER() OVER (PARTITION BY id ORDER BY place DESC) = 1;
