@@ -68,6 +68,7 @@ def test_every_documented_command_has_a_check() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.xdist_group("newcomer")
 @needs_target_duckdb
 def test_documented_commands_work(
@@ -282,6 +283,16 @@ class Walk:
         for path in files.glob("*.jsonl"):
             path.unlink()
         self.newcomer.run("meltano state clear --force dev:tap-tuple-to-target-jsonl")
+
+    def check_selection(self, commands: str) -> None:
+        before = (self.clone / "meltano.yml").read_text("utf-8")
+        printed = self.newcomer.run(commands)
+        (self.clone / "meltano.yml").write_text(before, "utf-8")
+
+        _, _, selected = printed.rpartition("Selected properties:")
+        assert "call_participations.call_id" in selected
+        assert "calls.started_at" in selected
+        assert "user_email" not in selected
 
     def check_look_closer(self, commands: str) -> None:
         self.sandbox.requests.clear()
