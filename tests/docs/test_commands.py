@@ -294,6 +294,11 @@ class Walk:
         assert "calls.started_at" in selected
         assert "user_email" not in selected
 
+    def check_newest_call(self, commands: str) -> None:
+        printed = self.newcomer.run(commands)
+
+        assert "2026-03-02 09:20:00" in printed
+
     def check_look_closer(self, commands: str) -> None:
         self.sandbox.requests.clear()
 
