@@ -31,16 +31,18 @@ COLUMNS = {
     "call_participations": ("id", "call_id", "call_ended_at", "joined_at", "left_at", "user_email"),
 }
 PRIVATE = ("canary", "@lumen.example", "sk-tuple-sandbox")
-"""Parts of emails and tokens that no log may contain. Most tests call private data a canary."""
+"""Text that no log may contain. Most private data in the tests includes the word canary."""
 COMMAND_WORDS = len(("python", "-m", "tap_tuple"))
 HISTORIES_SEED = "TAP_TUPLE_HISTORIES_SEED"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add options for the number and the seed of random tests."""
-    parser.addoption("--histories", type=int, default=300, help="Random histories to play.")
-    parser.addoption("--fuzz", type=int, default=40, help="Examples of each kind of odd input.")
-    parser.addoption("--histories-seed", type=int, help="Which ones; the header says it.")
+    parser.addoption(
+        "--histories", type=int, default=300, help="Number of random histories to run."
+    )
+    parser.addoption("--fuzz", type=int, default=40, help="Number of examples per fuzz test.")
+    parser.addoption("--histories-seed", type=int, help="Their seed. pytest's header prints it.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -65,7 +67,7 @@ def histories_wanted(request: pytest.FixtureRequest) -> tuple[int, int]:
 def make_call(
     number: int, *, ended_at: datetime | str | None = None, participations: int = 2
 ) -> Call:
-    """Make a call. Each one ends a minute after the one with the previous number."""
+    """Make a call. By default, call number N ends N minutes after FIRST_END."""
     end = ended_at or FIRST_END + timedelta(minutes=number)
     ended = end if isinstance(end, str) else api_time(end)
     started = api_time(FIRST_END + timedelta(minutes=number - 30))
@@ -117,7 +119,7 @@ def bookmarks(state: Mapping[str, Any]) -> tuple[str | None, str | None]:
 
 
 def minute(number: float) -> str:
-    """Return the time at which the call with a number ended."""
+    """Return when call number `number` ended."""
     return api_time(FIRST_END + timedelta(minutes=number))
 
 
@@ -196,7 +198,7 @@ class TapCommand:
             time_flies=time_flies,
         )
         run = Run(*done)
-        # Whatever a test checks, these must not happen.
+        # Check this after every run, whatever else a test checks.
         assert "Please report this" not in run.stderr, run.stderr
         for private in PRIVATE:
             assert private not in run.stderr, run.stderr
@@ -229,7 +231,7 @@ class TapCommand:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment without a developer's settings that could affect the tests.
+    """Return the environment without variables that could affect the tests.
 
     PYTHONDONTWRITEBYTECODE would make Meltano and the loaders take twice as long to start.
     """

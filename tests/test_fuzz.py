@@ -1,6 +1,6 @@
 """Random settings, states, catalogs and responses never crash the tap or leak private data.
 
-``uv run pytest tests/test_fuzz.py --fuzz 3000`` tries more of each.
+To try more examples, run ``uv run pytest tests/test_fuzz.py --fuzz 3000``.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def calls_with_canary() -> list[dict[str, Any]]:
 
 @pytest.fixture
 def fuzz(request: pytest.FixtureRequest) -> settings:
-    """Settings of Hypothesis, with the number of examples from --fuzz."""
+    """Hypothesis settings with the number of examples from --fuzz."""
     return settings(
         max_examples=request.config.getoption("--fuzz"),
         deadline=None,

@@ -1,7 +1,7 @@
 """Random histories of a team's calls never lose a row, despite faults, kills and resumed runs.
 
-``uv run pytest tests/test_histories.py --histories 5000 --histories-seed 7`` tries more of them,
-and the same ones each time.
+To run more of them, and the same ones each time, use
+``uv run pytest tests/test_histories.py --histories 5000 --histories-seed 7``.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ FAULTS = {
 
 
 def header_fault(kind: str, seed_value: int) -> Fault:
-    """Return a fault that gives all responses of a run the same kind of headers."""
+    """Return a fault that sets the headers of all responses in a run."""
     random = Random(seed_value)  # noqa: S311 - not for secrets
     kinds: dict[str, Fault] = {
         "correct": lambda response: response,
@@ -131,7 +131,7 @@ class Play:
 
 
 def instants(last_second: int) -> st.SearchStrategy[float]:
-    """Mostly whole seconds, so calls tie, and some times that are more precise than the JSON."""
+    """Generate mostly whole seconds, so that calls tie, and some times too precise for the JSON."""
     decimals = st.sampled_from([0.0, 0.0, 0.0, 0.0004, 0.0006, 0.001499, 0.25])
     return st.builds(float.__add__, st.integers(0, last_second).map(float), decimals)
 
@@ -230,7 +230,7 @@ class Source:
         self.log.add(latest | edits)
 
     def shown(self, calls: list[Call]) -> list[Call]:
-        """Return calls with times as precise as in the API's JSON."""
+        """Return calls as the API sends them, with less precise times."""
         response = PRECISIONS[self.precision](Response(200, json.dumps(calls).encode()))
         assert response
         shown: list[Call] = json.loads(response.body)
@@ -387,7 +387,7 @@ def test_random_histories_never_lose_a_row(histories_wanted: tuple[int, int]) ->
                 for row in rows
                 if parse_timestamp(row[KEYS[name]]) >= since and kept[row["id"]] != row
             ]
-            assert not stale, f"{name} has an old version of {stale}"
+            assert not stale, f"{name} has outdated rows: {stale}"
             assert all(row in known for row in kept.values())
 
     history()

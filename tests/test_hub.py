@@ -133,7 +133,7 @@ def test_definition_has_all_fields_for_the_hub() -> None:
     assert set(definition()) >= HUB_ONLY
     assert not REJECTED_BY_THE_HUB & set(definition())
     assert definition()["name"] == "tap-tuple"
-    # This applies until the package is published.
+    # The URL of the repository, until the package is published.
     assert definition()["pip_url"] == REPOSITORY
     assert definition()["logo_url"] == "/assets/logos/extractors/tuple.svg"
 
@@ -236,7 +236,7 @@ def definition_of_this_checkout(tmp_path: Path) -> Path:
 
 
 def write_loader_definition(name: str, folder: Path) -> Path:
-    """Write a loader's definition like the Hub's: with its defaults, and no setting sensitive."""
+    """Write a loader definition like the Hub's: with defaults, and no settings marked sensitive."""
     defaults = {
         "default_target_schema": "$MELTANO_EXTRACT__LOAD_SCHEMA",
         "destination_path": "output",

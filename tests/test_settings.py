@@ -211,7 +211,7 @@ def test_each_invalid_setting_is_reported_on_its_own_line(tap: TapCommand) -> No
 class TestNormalization:
     @pytest.mark.parametrize("empty", [None, "", " ", "\n"])
     def test_empty_settings_are_unset(self, empty: str | None) -> None:
-        """Many tools pass them for a missing value."""
+        """Many tools pass an empty value if a setting is unset."""
         assert normalize(dict.fromkeys(SCHEMA["properties"], empty)) == {}
 
     def test_whitespace_around_text_is_ignored(self) -> None:

@@ -1,4 +1,4 @@
-"""Servers that break HTTP, or send responses to break the tap: one line, and no private data."""
+"""Broken HTTP and hostile responses cause one-line errors without private data."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_proxy_password_is_not_logged(tap: TapCommand) -> None:
 
 @pytest.fixture
 def https_server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """The URL of a server with a certificate of its own authority, and that authority's bundle."""
+    """The URL of a server whose certificate comes from a private CA, and the CA's bundle."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -1,4 +1,4 @@
-"""The rate limiter, alone and against a server that enforces the limit, with a simulated clock."""
+"""The rate limiter, by itself and against a server that enforces the limit."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class TestRateLimiter:
     def test_remaining_seconds_follow_from_recent_requests(
         self, clock: SimulatedClock, requests: int, seconds: float
     ) -> None:
-        """Two of 60 requests have been made, one of them at the start of this window."""
+        """Two of 60 requests count. The first of the three is too old."""
         limiter = RateLimiter(60, LOGGER)
         make_requests(limiter, 1)
         clock.now += WINDOW_SECONDS

@@ -138,7 +138,7 @@ class TestWaits:
     def test_backoff_doubles_up_to_the_limit_of_the_policy(
         self, policy: RetryPolicy, ceilings: list[int]
     ) -> None:
-        """Each wait is random: it reaches up to its ceiling, and down to a second."""
+        """Each wait is random, between one second and its ceiling."""
         errors = [requests.ConnectionError()] * len(ceilings)
         many_series = [waits_after(*errors, policy=policy) for _ in range(300)]
 
@@ -213,7 +213,7 @@ class Failing:
     """Sends requests that always fail, and counts them."""
 
     def __init__(self, error: Exception, *, seconds: float = 0) -> None:
-        """Let each attempt take some time of the simulated clock."""
+        """Make each attempt take this many seconds on the simulated clock."""
         self.attempts = 0
         self.clock = SimulatedClock()
         self._error = error
@@ -318,7 +318,7 @@ class TestGivingUp:
 
 
 def test_attempts_are_logged_with_reason_and_wait(caplog: pytest.LogCaptureFixture) -> None:
-    """The number counts attempts of all kinds, with and without the rate limit."""
+    """The attempt number counts all failures, whether rate limited or not."""
     failures = iter([rate_limited("7"), RetriableAPIError("it broke"), None])
 
     def send(*_: object) -> requests.Response:

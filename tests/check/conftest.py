@@ -19,7 +19,7 @@ class CheckCommand:
     """The command line of ``tap-tuple-check``."""
 
     def __init__(self, folder: Path, server: ForkServer) -> None:
-        """Run it in a folder."""
+        """Store the folder to run it in."""
         self._folder = folder
         self._server = server
 

@@ -39,7 +39,7 @@ class DeviatingSandbox(Sandbox):
 
 
 def with_query(**changes: Callable[[str], str]) -> Deviation:
-    """Read some parameters of the query differently."""
+    """Change some parameters of the query."""
 
     def deviate(documented: Documented, query: Query, _: Headers) -> Response:
         changed = {name: change(query[name]) for name, change in changes.items() if name in query}
@@ -105,7 +105,7 @@ def whole_second(timestamp: str) -> str:
 
 
 def swap_neighbors(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Break the order of a large page in one place."""
+    """Swap two calls on a large page."""
     if len(calls) > 150:
         calls[120], calls[121] = calls[121], calls[120]
     return calls
@@ -206,4 +206,4 @@ DEVIATIONS: dict[str, dict[str, Deviation]] = {
         "always": with_header("Link", lambda link: f'{link}, <x>; rel="prev"'.strip(", ")),
     },
 }
-"""By the statement that they contradict, and by the way in which they do."""
+"""Deviations by the statement that they contradict, and by a label."""

@@ -117,7 +117,7 @@ def test_web_page_is_an_error(serve: Callable[..., Sandbox], check_command: Chec
 
 
 def test_invalid_log_level_is_an_error(check_command: CheckCommand) -> None:
-    """1 would mean that the API differs from its documentation."""
+    """Exit code 1 would mean that the API differs from its documentation."""
     done = check_command(LOGLEVEL="nonsense")
 
     assert (done.returncode, done.stdout) == (2, "")

@@ -35,7 +35,7 @@ def calls_with_ends() -> CallLog:
 
 
 def months(sandbox: Sandbox, since: str | None = None, until: str | None = None) -> list[Any]:
-    """Return the counts of the API."""
+    """Return the number of calls per month, as the API counts them."""
     tap = TapTuple(config=config_for(sandbox))
     time_range = TimeRange(
         parse_timestamp(since) if since else EPOCH,

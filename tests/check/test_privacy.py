@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tap_tuple.sandbox.server import Response
     from tests.check.conftest import CheckCommand
 
-TOKEN = "sk-tuple-canary0token"  # noqa: S105 - opens nothing
+TOKEN = "sk-tuple-canary0token"  # noqa: S105 - not a real token
 CALLS = 1357
 CANARIES = (
     "canary",  # in emails, names, hosts, the token, headers and error messages
@@ -29,7 +29,7 @@ CANARIES = (
 
 
 def canary_calls() -> list[Call]:
-    """Return calls whose every value can be recognized."""
+    """Return calls in which every value is recognizable."""
     calls = []
     for number in range(CALLS):
         end = f"2019-03-14T{number // 60:02}:{number % 60:02}:15.926Z"
@@ -93,7 +93,7 @@ def test_output_holds_no_private_data(check_command: CheckCommand, output_format
 def test_output_shows_only_the_order_of_magnitude(
     check_command: CheckCommand, count: int, other_count: int
 ) -> None:
-    """Neither of the two numbers can be told from the output."""
+    """The output is the same for both numbers."""
     outputs = set()
     for number in (count, other_count):
         with Sandbox(CallLog(canary_calls()[:number])) as sandbox:
@@ -108,7 +108,7 @@ def test_output_shows_only_the_order_of_magnitude(
 def test_rejected_range_quotes_nothing_private(
     check_command: CheckCommand, option: list[str]
 ) -> None:
-    """The tap quotes a plain sentence of the API. Here, it could hold data."""
+    """The tap quotes plain sentences from the API. The check doesn't: they could contain data."""
     body = b'{"error":"Call 918273 of canary ended 2019-03-14T10:00:15Z"}'
     with Sandbox(CallLog(), every_response=faults.status(422, body)) as sandbox:
         done = check_command(*option, sandbox=sandbox, TAP_TUPLE_LOGLEVEL="DEBUG")

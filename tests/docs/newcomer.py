@@ -31,7 +31,7 @@ class Newcomer:
         # Newcomers don't have the environment that runs these tests.
         own = str(ROOT / ".venv")
         path = [each for each in os.environ["PATH"].split(os.pathsep) if not each.startswith(own)]
-        # uv installs tools in `.local/bin`, so that's on the path of its users.
+        # uv installs tools in `.local/bin`, so its users have that on their PATH.
         # psql comes with PostgreSQL.
         places = [str(python / "bin"), str(self.home / ".local/bin"), *path, postgres_binaries()]
         # They don't have a developer's Python settings, either.

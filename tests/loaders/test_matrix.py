@@ -62,7 +62,7 @@ def _installed() -> None:
 
 @pytest.fixture(params=HERE, ids=lambda loader: loader.name.replace(" ", "-"))
 def loader(request: pytest.FixtureRequest, tmp_path: Path, _installed: None) -> Loader:
-    """A loader that has an empty place to write to."""
+    """A loader with an empty destination."""
     kind: type[Loader] = request.param
     schema = "matrix_" + kind.name.translate(str.maketrans("- ", "__"))
     postgres = ""
@@ -144,7 +144,9 @@ def test_two_runs_load_every_row_unchanged(tap: TapCommand, serve: Serve, loader
     stored = loader.rows()
     for stream, rows in stored.items():
         # Some loaders mistake the first row for a header.
-        assert first[stream][0]["id"] in {row["id"] for row in rows}, f"{stream}: no first row"
+        assert first[stream][0]["id"] in {row["id"] for row in rows}, (
+            f"{stream} lacks its first row"
+        )
     assert ordered(stored) == ordered(first)
     assert bookmarks(state) == dict.fromkeys(first, LAST_END)
 

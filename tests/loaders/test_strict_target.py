@@ -201,7 +201,7 @@ BROKEN = {
 def take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Take:
-    """Feed lines to the target, and return its exit status and output."""
+    """A function that feeds lines to the target, and returns its exit status and output."""
 
     def take(lines: bytes) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=BytesIO(lines)))

@@ -173,7 +173,7 @@ class Database:
         return results
 
     def draw(self, *options: str | Path) -> Result:
-        """Run the command."""
+        """Run the report command on this database."""
         return draw(self.address, "--schema", self.schema, "--output", self.output, *options)
 
     def page(self, *options: str) -> Page:
@@ -184,7 +184,7 @@ class Database:
 
 
 def draw(*arguments: str | Path) -> Result:
-    """Run the command."""
+    """Run the report command."""
     # Importing this takes two seconds, so only do it if these tests run.
     from queries import report  # noqa: PLC0415
 
@@ -580,7 +580,7 @@ class TestNames:
 class TestBadInput:
     """Errors are one line with exit code 1, and leave an earlier page untouched."""
 
-    before = "the page of before"
+    before = "an earlier page"
 
     def check(self, run: Result, output: Path, message: str) -> None:
         assert run.exit_code == 1

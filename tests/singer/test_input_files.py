@@ -41,7 +41,7 @@ STREAM = {"tap_stream_id": "calls", "schema": {"properties": {"id": {"type": "in
 
 
 def catalog_with(**changes: Any) -> str:
-    """Return the text of a catalog with one stream, which is changed."""
+    """Return a catalog as JSON. Its only stream has the given changes."""
     return json.dumps({"streams": [STREAM | changes]})
 
 

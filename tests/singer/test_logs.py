@@ -43,7 +43,7 @@ def test_long_words_are_searched_in_linear_time() -> None:
 
 
 class Handler(logging.Handler):
-    """Keeps formatted records, of all levels."""
+    """Captures formatted records of all levels."""
 
     def __init__(self) -> None:
         super().__init__(level=0)
@@ -56,7 +56,7 @@ class Handler(logging.Handler):
 
 @pytest.fixture
 def log() -> Iterator[Handler]:
-    """A handler at the root, whose log is redacted."""
+    """A handler of the root logger, after redaction is set up."""
     handler = Handler()
     handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
     root, make_record = logging.getLogger(), logging.getLogRecordFactory()
@@ -123,7 +123,7 @@ def test_details_of_the_sdk_are_for_debug(log: Handler, line: str) -> None:
 def test_metrics_are_shown_only_with_debug(log: Handler, level: int, shown: list[str]) -> None:
     metrics = logging.getLogger("singer_sdk.metrics.test")
     metrics.setLevel(level)
-    # Another test may have configured the loggers above it.
+    # Another test may have configured the parent loggers.
     metrics.propagate = False
     metrics.addHandler(log)
 

@@ -104,7 +104,7 @@ def hashed(rows: list[Row], algorithm: str, salt: str = "") -> list[Row]:
 
 @pytest.fixture
 def extract(tap: TapCommand, serve: Callable[..., Sandbox]) -> Extract:
-    """Run the tap on the canary calls and pass its output to the strict target."""
+    """A function that runs the tap on the canary calls, and passes its output to the target."""
 
     def extract(catalog: dict[str, Any] | None = None, **settings: Any) -> Extracted:
         run = tap(

@@ -33,7 +33,7 @@ class Output(io.RawIOBase):
     """Standard output that records each write, and may accept only part of it."""
 
     def __init__(self, most_bytes: int | None = None) -> None:
-        """Accept at most so many bytes at once, or all of them."""
+        """Accept at most this many bytes per write. None means no limit."""
         self.writes: list[bytes] = []
         self._most_bytes = most_bytes
 
@@ -58,7 +58,7 @@ def write_lines(output: io.RawIOBase, *lengths: int) -> LineWriter:
 
 
 def line_of(value: str) -> str:
-    """Return a row's line with the time left out, which always has the same length."""
+    """Return the line of a row, with an arbitrary time. All times have the same length."""
     row = {"type": "RECORD", "stream": "calls", "record": {"x": value}}
     time_extracted = "2026-03-02T09:00:00.123456Z"
     return json.dumps(row | {"time_extracted": time_extracted}, separators=(",", ":")) + "\n"
@@ -84,7 +84,7 @@ class TestLineWriter:
     def test_writes_are_whole_lines_of_at_most_pipe_buf(
         self, lengths: list[int], written: list[int]
     ) -> None:
-        """A longer line is written alone."""
+        """A longer line gets a separate write."""
         output = Output()
 
         write_lines(output, *lengths)
@@ -101,7 +101,7 @@ class TestLineWriter:
         assert len(b"".join(partial.writes)) == len(b"".join(whole.writes)) == 2000
 
     def test_full_nonblocking_pipe_is_waited_for(self) -> None:
-        """A writer that didn't wait would try again thousands of times until a reader comes."""
+        """Without waiting, it would retry thousands of times before the reader starts."""
         reading_end, writing_end = os.pipe()
         os.set_blocking(writing_end, False)
         received = bytearray()
@@ -201,7 +201,7 @@ def test_next_run_completes_a_stopped_run(
         stderr = process.stderr.read()
         returncode = process.wait()
 
-    assert all(line.endswith("\n") for line in lines), "a line was cut"
+    assert all(line.endswith("\n") for line in lines), "output ends in a partial line"
     kept_calls, kept_participations, state = rows_until_last_state(lines)
     rest = tap(config=config, state=state)
     assert kept_calls | set(rest.ids("calls")) == {call["id"] for call in calls}
