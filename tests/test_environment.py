@@ -120,7 +120,7 @@ def test_invalid_variable_has_exactly_one_message(
 
 
 @pytest.mark.parametrize("value", ["true", "TRUE", "1", "yes", "on", "false", "0", "no", "off"])
-def test_usual_words_for_true_and_false_are_accepted(
+def test_common_words_for_booleans_are_accepted(
     monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("TAP_TUPLE_FLATTENING_ENABLED", value)
@@ -143,7 +143,7 @@ def test_empty_token_counts_as_missing(tap: TapCommand) -> None:
     assert run.only_error.startswith("api_token is missing. Set it to one of your team's tokens")
 
 
-def test_missing_token_error_mentions_an_unread_variable(tap: TapCommand) -> None:
+def test_missing_token_error_mentions_an_ignored_variable(tap: TapCommand) -> None:
     run = tap(config={"page_size": 5}, env={"TAP_TUPLE_API_TOKEN": "sk-tuple-x"})
 
     assert run.only_error == (

@@ -42,8 +42,8 @@ FAULTS = {
     "server error": faults.status(500),
     "gateway page": faults.status(502, b"<html>bad gateway</html>"),
     "rate limit": faults.rate_limited("7"),
-    "cut connection": faults.reset,
-    "cut body": faults.truncated,
+    "closed connection": faults.reset,
+    "truncated body": faults.truncated,
     "html": faults.body(b"<html>maintenance</html>"),
     "object": faults.body(b'{"calls": []}'),
     "no link": faults.without_headers("Link"),
@@ -76,7 +76,7 @@ CORRECT_HEADERS = ("correct", "correct", "correct", "no link", "no count", "neit
 WRONG_HEADERS = ("one too high", "one too low", "lagging", "random", "always a link")
 PRECISIONS: dict[str, Fault] = {
     "exact": lambda response: response,
-    "cut": faults.in_milliseconds(is_rounded=False),
+    "truncated": faults.in_milliseconds(is_rounded=False),
     "rounded": faults.in_milliseconds(is_rounded=True),
 }
 

@@ -118,7 +118,7 @@ def test_hub_python_versions_match_the_tap(about: dict[str, Any]) -> None:
     assert definition()["supported_python_versions"] == about["supported_python_versions"]
 
 
-def test_definition_matches_the_schema_of_meltano() -> None:
+def test_definition_matches_meltanos_schema() -> None:
     schema = json.loads((files("meltano.schemas") / "meltano.schema.json").read_text("utf-8"))
     validator = Draft202012Validator(
         {"$ref": "#/$defs/plugins/extractors", "$defs": schema["$defs"]}
@@ -255,7 +255,7 @@ def write_loader_definition(name: str, folder: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("hub")
-def test_empty_project_loads_calls_with_the_documented_steps(
+def test_documented_steps_load_calls_into_a_new_project(
     empty_project: MeltanoProject,
     definition_of_this_checkout: Path,
     serve: Callable[..., Sandbox],

@@ -164,7 +164,7 @@ def test_invalid_stream_map_is_reported(tap: TapCommand, stream_map: Any) -> Non
     assert "canary" not in run.stderr
 
 
-def test_setting_of_wrong_type_is_reported_without_its_value(tap: TapCommand) -> None:
+def test_wrong_type_is_reported_without_the_value(tap: TapCommand) -> None:
     run = tap(config={"api_token": TOKEN, "stream_map_config": "canary"})
 
     assert run.errors == [

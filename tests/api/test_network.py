@@ -52,7 +52,7 @@ def response_of(body: bytes, **headers: str) -> requests.Response:
     return response
 
 
-def test_body_may_have_64_mb() -> None:
+def test_body_of_64_mb_is_accepted() -> None:
     assert len(read_body(response_of(bytes(MAX_BODY_BYTES)), 60)) == MAX_BODY_BYTES
 
 
@@ -64,7 +64,7 @@ def test_body_may_have_64_mb() -> None:
     ],
     ids=["plain", "compressed"],
 )
-def test_larger_body_is_an_error(response: requests.Response) -> None:
+def test_body_over_64_mb_is_an_error(response: requests.Response) -> None:
     with pytest.raises(RetriableAPIError, match=r"the response is larger than 64 MB$"):
         read_body(response, 60)
 

@@ -188,7 +188,7 @@ class TestPass:
         assert decoder.decode(body) != decoder.decode(body.replace(b'"id": 2', b'"id": 3'))
 
 
-class TestByInstant:
+class TestPagingByTime:
     def test_next_request_starts_a_second_before_the_last_call(self) -> None:
         pages = CallPages(FIRST_END, 3)
 
@@ -225,7 +225,7 @@ class TestByInstant:
 
         assert page.calls == [changed, *calls_ending_at(20)]
 
-    def test_limit_ends_a_connection_test(self) -> None:
+    def test_paging_stops_at_the_limit(self) -> None:
         pages = CallPages(FIRST_END, 1, limit=1)
 
         pages.take(response(99, link=True), calls_ending_at(0))

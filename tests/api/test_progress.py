@@ -113,7 +113,7 @@ def test_time_left_includes_rate_limit_waits(
     assert messages(caplog) == ["Read 100 of 541 calls (18%), page 10. About 0:04:30 left."]
 
 
-def test_clock_starts_with_the_first_request(
+def test_time_before_the_first_request_is_not_counted(
     clock: SimulatedClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     progress = Progress(RateLimiter(1000, LOGGER), LOGGER)

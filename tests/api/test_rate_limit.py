@@ -104,7 +104,7 @@ class TestRateLimiter:
     @pytest.mark.parametrize(
         ("requests", "seconds"), [(0, 0), (58, 0), (59, 1), (118, 60)], ids=str
     )
-    def test_remaining_seconds_follow_from_recent_requests(
+    def test_delay_estimate_counts_only_recent_requests(
         self, clock: SimulatedClock, requests: int, seconds: float
     ) -> None:
         """Two of 60 requests count. The first of the three is too old."""

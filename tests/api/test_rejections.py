@@ -53,7 +53,7 @@ def explain(status: int, body: bytes = b"", location: str | None = None) -> str:
         (422, "Tuple rejected the time range (HTTP 422). Check start_date and end_date."),
     ],
 )
-def test_status_has_advice_and_quotes_no_body(status: int, message: str) -> None:
+def test_message_gives_advice_without_quoting_the_body(status: int, message: str) -> None:
     for body in (EMAIL.encode(), b"[" * 100_000, b"\xff", b'{"error": null}', b""):
         assert explain(status, body) in {message, f"{message} Tuple's message: None."}
 
@@ -93,7 +93,7 @@ def test_redirect_quotes_only_a_plain_host(location: str | None, target: str) ->
 
 
 @pytest.mark.parametrize("sentence", ["since is invalid", "since is invalid.", "a" * 200])
-def test_plain_sentence_of_the_api_is_quoted(sentence: str) -> None:
+def test_plain_error_sentence_is_quoted(sentence: str) -> None:
     body = json.dumps({"error": sentence, "by": EMAIL}).encode()
 
     quote = f" Tuple's message: {sentence.rstrip('.')}."
@@ -114,7 +114,7 @@ def test_plain_sentence_of_the_api_is_quoted(sentence: str) -> None:
         "",
     ],
 )
-def test_any_other_text_of_the_api_is_not_quoted(message: str) -> None:
+def test_other_error_text_is_not_quoted(message: str) -> None:
     body = json.dumps({"error": message}).encode()
 
     assert explain(422, body).endswith("Check start_date and end_date.")

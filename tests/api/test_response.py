@@ -183,12 +183,12 @@ class TestPlausibility:
         ("", None),
     ],
 )
-def test_implausible_total_count_is_ignored(text: str, count: int | None) -> None:
+def test_total_count_is_used_only_if_plausible(text: str, count: int | None) -> None:
     assert total_count(response({"X-Total-Count": text})) == count
 
 
 class TestNewFields:
-    def test_fields_of_all_levels_are_found(self) -> None:
+    def test_new_fields_are_found_at_every_level(self) -> None:
         call: dict[str, Any] = make_call(1)
         call["room"] = {"name": "Lounge"}
         call["call_participations"][0]["role"] = "host"

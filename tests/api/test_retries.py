@@ -115,7 +115,7 @@ def rate_limited(retry_after: str) -> RateLimitedError:
 
 
 class TestWaits:
-    def test_wait_is_what_retry_after_says(self) -> None:
+    def test_wait_equals_retry_after(self) -> None:
         assert waits_after(rate_limited("42")) == [42]
 
     def test_wait_is_at_least_a_second(self) -> None:

@@ -82,7 +82,7 @@ def test_settings_may_come_from_dotenv(
     assert check_command("--config", "ENV").returncode == 0
 
 
-def test_lost_server_is_an_error(
+def test_server_outage_is_an_error(
     serve: Callable[..., Sandbox], check_command: CheckCommand
 ) -> None:
     sandbox = serve(make_calls(3))
@@ -175,7 +175,7 @@ def test_months_are_printed_as_json(
     assert json.loads(done.stdout) == [{"month": "2026-03", "calls": 250}]
 
 
-def test_table_of_months_says_that_it_is_private(
+def test_months_table_warns_that_it_is_private(
     serve: Callable[..., Sandbox], check_command: CheckCommand
 ) -> None:
     done = check_command("--months", sandbox=serve(make_calls(1250)))
@@ -184,7 +184,9 @@ def test_table_of_months_says_that_it_is_private(
     assert "aren't meant for a public issue" in done.stdout
 
 
-def test_months_need_the_count(serve: Callable[..., Sandbox], check_command: CheckCommand) -> None:
+def test_months_require_x_total_count(
+    serve: Callable[..., Sandbox], check_command: CheckCommand
+) -> None:
     sandbox = serve(make_calls(3), every_response=faults.without_headers("X-Total-Count"))
 
     done = check_command("--months", "--format", "csv", sandbox=sandbox)
@@ -203,5 +205,5 @@ def test_months_need_the_count(serve: Callable[..., Sandbox], check_command: Che
         ("http://127.0.0.1:1", "another host"),
     ],
 )
-def test_only_the_host_of_tuple_is_named(url: str, shown: str) -> None:
+def test_only_tuple_hosts_are_named(url: str, shown: str) -> None:
     assert describe_host(url) == shown

@@ -80,7 +80,7 @@ def test_first_call_is_counted_if_its_time_is_rounded(serve: Callable[..., Sandb
     assert months(sandbox) == [("2025-12", 1), ("2026-03", 1)]
 
 
-def test_count_below_the_calls_is_an_error(serve: Callable[..., Sandbox]) -> None:
+def test_too_low_count_is_an_error(serve: Callable[..., Sandbox]) -> None:
     sandbox = serve(calls_with_ends(), every_response=faults.miscounted(lambda _: 0))
 
     with pytest.raises(ConfigurationError, match="X-Total-Count is wrong"):

@@ -109,7 +109,7 @@ def test_every_statement_that_can_differ_has_a_deviating_server(
     assert can_differ == set(DEVIATIONS)
 
 
-def test_statements_have_different_texts() -> None:
+def test_statement_texts_are_unique() -> None:
     assert len({statement.text for statement in STATEMENTS}) == len(STATEMENTS)
 
 
@@ -145,7 +145,7 @@ def test_changing_order_of_calls_with_the_same_end_is_observed(
     assert check(serve(log))[TIE_ORDER].detail == "no"
 
 
-def test_deleted_call_during_the_check_is_no_difference(serve: Callable[..., Sandbox]) -> None:
+def test_deletion_during_the_check_is_not_a_difference(serve: Callable[..., Sandbox]) -> None:
     log = CallLog(make_calls(250))
 
     def delete_first_call(request_number: int) -> None:
@@ -159,7 +159,7 @@ def test_deleted_call_during_the_check_is_no_difference(serve: Callable[..., San
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_small_page_within_a_changing_tie_causes_no_false_alarm(
+def test_reordered_ties_on_a_small_page_cause_no_false_alarm(
     serve: Callable[..., Sandbox], seed: int
 ) -> None:
     ties = [make_call(number, ended_at=FIRST_END) for number in range(1, 7)]
@@ -203,7 +203,7 @@ def test_ids_of_other_types_do_not_stop_the_check(
     assert outcomes["Fields have the documented types"].verdict is expected
 
 
-def test_failed_repetition_hides_no_difference() -> None:
+def test_failed_repeat_does_not_hide_a_difference() -> None:
     exclusive = DEVIATIONS["since is inclusive"]["exclusive"]
     repeated = []
 
@@ -221,7 +221,7 @@ def test_failed_repetition_hides_no_difference() -> None:
     assert outcomes["since is inclusive"].verdict is Verdict.DIFFERS
 
 
-def test_cookies_do_not_stand_in_for_the_token(serve: Callable[..., Sandbox]) -> None:
+def test_cookies_are_not_sent(serve: Callable[..., Sandbox]) -> None:
     sandbox = serve(make_calls(3), every_response=faults.with_headers(Set_Cookie="session=1"))
 
     check(sandbox)
@@ -264,7 +264,7 @@ def test_outage_is_not_a_difference(serve: Callable[..., Sandbox], fault: Any) -
     assert outcomes["Without a token, the status is 401"].detail == "there was no response"
 
 
-def test_exhausted_rate_limit_is_waited_for(serve: Callable[..., Sandbox]) -> None:
+def test_check_waits_for_the_rate_limit(serve: Callable[..., Sandbox]) -> None:
     sandbox = serve(make_calls(250))
     sandbox.faults.extend([None, faults.rate_limited("30")])
 

@@ -33,7 +33,7 @@ EMAIL = "canary@lumen.example"
         ("an @ alone", "an @ alone"),
     ],
 )
-def test_emails_and_tokens_are_private(text: str, redacted: str) -> None:
+def test_emails_and_tokens_are_redacted(text: str, redacted: str) -> None:
     assert private_text(TOKEN_PREFIX).sub(REDACTED, text) == redacted
 
 
@@ -111,7 +111,7 @@ def test_loggers_that_quote_values_are_hidden(log: Handler, name: str) -> None:
 
 
 @pytest.mark.parametrize("line", DEBUG_LINE_PREFIXES)
-def test_details_of_the_sdk_are_for_debug(log: Handler, line: str) -> None:
+def test_sdk_details_are_logged_at_debug(log: Handler, line: str) -> None:
     logging.getLogger("any").info(f"{line} and more")  # noqa: G004 - the text is what matters
 
     assert [shown.split()[0] for shown in log.lines] == ["DEBUG"]

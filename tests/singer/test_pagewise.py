@@ -34,7 +34,7 @@ def streams_with(
 
 
 class TestBookmark:
-    def test_each_stream_has_its_own(self) -> None:
+    def test_each_stream_has_its_own_bookmark(self) -> None:
         calls, participations = streams_with(state_of(minute(1), minute(2)))
 
         assert calls.bookmark == FIRST_END + timedelta(minutes=1)
@@ -89,9 +89,7 @@ class TestBookmark:
 
         assert bookmarks(calls.tap_state) == ("2026-03-02T10:00:00+01:00", None)
 
-    def test_full_table_replication_neither_reads_nor_writes_bookmarks(
-        self, tap: TapCommand
-    ) -> None:
+    def test_full_table_replication_does_not_use_bookmarks(self, tap: TapCommand) -> None:
         catalog = tap.discover()
         for stream in catalog["streams"]:
             stream["replication_method"] = "FULL_TABLE"

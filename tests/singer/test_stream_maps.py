@@ -222,11 +222,11 @@ def test_emails_can_be_dropped(extract: Extract, nothing: str | None) -> None:
 @pytest.mark.parametrize(
     ("rule", "kept"),
     [
-        pytest.param("id not in [1, 4]", (2, 3, 5, 6, 7, 8), id="first-call-of-two-pages"),
-        pytest.param("id not in [3, 8]", (1, 2, 4, 5, 6, 7), id="last-call-of-two-pages"),
-        pytest.param("not 4 <= id <= 6", (1, 2, 3, 7, 8), id="whole-page"),
-        pytest.param("id % 2 == 0", (2, 4, 6, 8), id="every-other-call"),
-        pytest.param("duration_seconds < 60", (), id="all-calls"),
+        pytest.param("id not in [1, 4]", (2, 3, 5, 6, 7, 8), id="first call of two pages"),
+        pytest.param("id not in [3, 8]", (1, 2, 4, 5, 6, 7), id="last call of two pages"),
+        pytest.param("not 4 <= id <= 6", (1, 2, 3, 7, 8), id="whole page"),
+        pytest.param("id % 2 == 0", (2, 4, 6, 8), id="every other call"),
+        pytest.param("duration_seconds < 60", (), id="all calls"),
     ],
 )
 def test_filtering_out_a_call_drops_its_participations(

@@ -100,7 +100,7 @@ class TestLineWriter:
 
         assert len(b"".join(partial.writes)) == len(b"".join(whole.writes)) == 2000
 
-    def test_full_nonblocking_pipe_is_waited_for(self) -> None:
+    def test_writer_waits_for_a_full_nonblocking_pipe(self) -> None:
         """Without waiting, it would retry thousands of times before the reader starts."""
         reading_end, writing_end = os.pipe()
         os.set_blocking(writing_end, False)
