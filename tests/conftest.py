@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from tap_tuple.sandbox.company import Call
 
+    SandboxFactory = Callable[..., Sandbox]
+
 ROOT = Path(__file__).parent.parent
 FIRST_END = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 COLUMNS = {
@@ -254,7 +256,7 @@ def tap(tmp_path: Path, fork_server: ForkServer) -> TapCommand:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., Sandbox]]:
+def serve() -> Iterator[SandboxFactory]:
     """A function that starts sandboxes, which stop at the end of the test."""
     started: list[Sandbox] = []
 

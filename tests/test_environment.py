@@ -12,19 +12,15 @@ from tap_tuple.tap import TapTuple
 from tests.conftest import make_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from tap_tuple.sandbox import Sandbox
-    from tests.conftest import TapCommand
-
-    Serve = Callable[..., Sandbox]
+    from tests.conftest import SandboxFactory, TapCommand
 
 # The SDK adds its own settings, such as stream_maps, to those of the class.
 SCHEMA = TapTuple(config={"api_token": "sk-tuple-x"}).config_jsonschema
 
 
-def test_settings_can_come_from_the_environment(tap: TapCommand, serve: Serve) -> None:
+def test_settings_can_come_from_the_environment(tap: TapCommand, serve: SandboxFactory) -> None:
     sandbox = serve(make_calls(25))
     env = {
         "TAP_TUPLE_API_URL": sandbox.url,
@@ -39,7 +35,7 @@ def test_settings_can_come_from_the_environment(tap: TapCommand, serve: Serve) -
 
 
 def test_settings_can_come_from_a_dotenv_file(
-    tap: TapCommand, serve: Serve, tmp_path: Path
+    tap: TapCommand, serve: SandboxFactory, tmp_path: Path
 ) -> None:
     """Empty and padded values are normalized, as in other sources."""
     sandbox = serve(make_calls(5))

@@ -17,12 +17,7 @@ from tests.conftest import ROOT, Run, config_for, make_calls
 from tests.raw_server import RawServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tap_tuple.sandbox import Sandbox
-    from tests.conftest import TapCommand
-
-    Serve = Callable[..., Sandbox]
+    from tests.conftest import SandboxFactory, TapCommand
 
 pytestmark = pytest.mark.slow
 
@@ -115,7 +110,9 @@ def fuzz(request: pytest.FixtureRequest) -> settings:
     )
 
 
-def test_random_settings_never_crash_the_tap(tap: TapCommand, serve: Serve, fuzz: settings) -> None:
+def test_random_settings_never_crash_the_tap(
+    tap: TapCommand, serve: SandboxFactory, fuzz: settings
+) -> None:
     sandbox = serve(calls_with_canary())
 
     @fuzz
@@ -135,7 +132,9 @@ def test_random_settings_never_crash_the_tap(tap: TapCommand, serve: Serve, fuzz
     any_settings()
 
 
-def test_random_state_never_crashes_the_tap(tap: TapCommand, serve: Serve, fuzz: settings) -> None:
+def test_random_state_never_crashes_the_tap(
+    tap: TapCommand, serve: SandboxFactory, fuzz: settings
+) -> None:
     sandbox = serve(calls_with_canary())
 
     @fuzz
@@ -152,7 +151,7 @@ def test_random_state_never_crashes_the_tap(tap: TapCommand, serve: Serve, fuzz:
 
 
 def test_random_catalog_never_crashes_the_tap(
-    tap: TapCommand, serve: Serve, fuzz: settings
+    tap: TapCommand, serve: SandboxFactory, fuzz: settings
 ) -> None:
     sandbox = serve(calls_with_canary())
 

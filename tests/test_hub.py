@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tap_tuple.sandbox import Sandbox
+    from tests.conftest import SandboxFactory
     from tests.fork_server import ForkServer
 
 DEFINITION = ROOT / "tap-tuple.yml"
@@ -169,7 +169,7 @@ def test_documented_streams_match_the_catalog(tap: TapCommand) -> None:
 
 
 def test_documented_privacy_settings_hide_every_email(
-    tap: TapCommand, serve: Callable[..., Sandbox]
+    tap: TapCommand, serve: SandboxFactory
 ) -> None:
     (advice,) = re.findall(r"```yaml\n(.+?)```", section("Privacy"), re.DOTALL)
     settings = YAML(typ="safe").load(advice.replace("$HASH_KEY", "pepper"))["config"]
@@ -258,7 +258,7 @@ def write_loader_definition(name: str, folder: Path) -> Path:
 def test_documented_steps_load_calls_into_a_new_project(
     empty_project: MeltanoProject,
     definition_of_this_checkout: Path,
-    serve: Callable[..., Sandbox],
+    serve: SandboxFactory,
     postgres: str,
     tmp_path: Path,
 ) -> None:

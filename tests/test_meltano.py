@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from tap_tuple.sandbox import Sandbox
     from tap_tuple.sandbox.company import Call
+    from tests.conftest import SandboxFactory
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("meltano")]
 
@@ -47,7 +47,7 @@ def meltano(plugins: Path, tmp_path: Path) -> MeltanoProject:
 
 
 @pytest.fixture
-def tuple_env(serve: Callable[..., Sandbox]) -> Callable[..., dict[str, str]]:
+def tuple_env(serve: SandboxFactory) -> Callable[..., dict[str, str]]:
     """A function that starts a sandbox with the given calls, and returns settings for it."""
 
     def make(calls: list[Call] | CallLog, **settings: str) -> dict[str, str]:
@@ -105,7 +105,7 @@ def test_sandbox_loads_into_duckdb(meltano: MeltanoProject, tmp_path: Path) -> N
 
 
 def test_second_run_loads_only_new_calls_into_postgres(
-    meltano: MeltanoProject, serve: Callable[..., Sandbox], postgres: str
+    meltano: MeltanoProject, serve: SandboxFactory, postgres: str
 ) -> None:
     calls = make_calls(1_234)
     log = CallLog(calls)
@@ -134,7 +134,7 @@ def test_second_run_loads_only_new_calls_into_postgres(
 
 
 def test_config_test_checks_the_token_with_one_request(
-    meltano: MeltanoProject, serve: Callable[..., Sandbox]
+    meltano: MeltanoProject, serve: SandboxFactory
 ) -> None:
     # More calls than fit on a page, or into the pipe after Meltano stops reading it.
     sandbox = serve(make_calls(2_500))
@@ -155,7 +155,7 @@ def test_config_test_checks_the_token_with_one_request(
 
 @needs_target_duckdb
 def test_meltano_output_contains_no_private_data(
-    meltano: MeltanoProject, serve: Callable[..., Sandbox], tmp_path: Path
+    meltano: MeltanoProject, serve: SandboxFactory, tmp_path: Path
 ) -> None:
     sandbox = serve(make_calls(30))
     env = {
@@ -195,7 +195,7 @@ def add_plugins(meltano: MeltanoProject, shown: str) -> None:
 
 
 def test_two_teams_have_separate_tokens_and_states(
-    meltano: MeltanoProject, serve: Callable[..., Sandbox]
+    meltano: MeltanoProject, serve: SandboxFactory
 ) -> None:
     """As shown in the docs, the second team's extractor inherits from the first one's."""
     add_plugins(meltano, block("yaml: two teams").text)
@@ -277,7 +277,7 @@ def test_documented_stream_maps_hash_emails_and_filter_calls(
 
 
 def test_second_machine_continues_from_the_state_in_postgres(
-    plugins: Path, tmp_path: Path, postgres: str, serve: Callable[..., Sandbox]
+    plugins: Path, tmp_path: Path, postgres: str, serve: SandboxFactory
 ) -> None:
     sandbox = serve(make_calls(25))
     with psycopg.connect(postgres, autocommit=True) as server:

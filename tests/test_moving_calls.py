@@ -15,14 +15,11 @@ from tests.conftest import FIRST_END, config_for, make_call, make_calls, minute,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tap_tuple.sandbox import Sandbox
     from tap_tuple.sandbox.company import Call
     from tap_tuple.sandbox.server import Fault
-    from tests.conftest import Run, TapCommand
+    from tests.conftest import Run, SandboxFactory, TapCommand
 
-    Serve = Callable[..., Sandbox]
     Change = Callable[[CallLog], None]
-
 
 RANDOM = Random(3)  # noqa: S311 - not for secrets
 
@@ -89,7 +86,9 @@ LOST_WITH_PAGE_NUMBERS: dict[str, tuple[dict[int, Change], Fault | None]] = {
 
 
 @pytest.mark.parametrize("loss", LOST_WITH_PAGE_NUMBERS)
-def test_calls_that_shift_between_pages_are_read(tap: TapCommand, serve: Serve, loss: str) -> None:
+def test_calls_that_shift_between_pages_are_read(
+    tap: TapCommand, serve: SandboxFactory, loss: str
+) -> None:
     changes, every_response = LOST_WITH_PAGE_NUMBERS[loss]
     log = CallLog(make_calls(40))
     options = {} if every_response is None else {"every_response": every_response}
@@ -102,7 +101,7 @@ def test_calls_that_shift_between_pages_are_read(tap: TapCommand, serve: Serve, 
 
 @pytest.mark.parametrize("request_number", [2, 3, 4])
 def test_deletion_before_a_failed_request_loses_no_call(
-    tap: TapCommand, serve: Serve, request_number: int
+    tap: TapCommand, serve: SandboxFactory, request_number: int
 ) -> None:
     log = CallLog(make_calls(40))
     sandbox = serve(log, on_count=at(log, {request_number: delete(3)}))
@@ -116,7 +115,9 @@ def test_deletion_before_a_failed_request_loses_no_call(
     assert set(ended.ids("calls")) | set(rest.ids("calls")) == set(range(1, 41))
 
 
-def test_count_that_is_always_too_high_logs_a_warning(tap: TapCommand, serve: Serve) -> None:
+def test_count_that_is_always_too_high_logs_a_warning(
+    tap: TapCommand, serve: SandboxFactory
+) -> None:
     log = CallLog(make_calls(40))
     sandbox = serve(log, every_response=faults.miscounted(lambda count: count + 1))
 
@@ -132,7 +133,9 @@ def test_count_that_is_always_too_high_logs_a_warning(tap: TapCommand, serve: Se
     assert len(sandbox.requests) - first_requests <= 12
 
 
-def test_calls_are_read_once_despite_deletions_and_additions(tap: TapCommand, serve: Serve) -> None:
+def test_calls_are_read_once_despite_deletions_and_additions(
+    tap: TapCommand, serve: SandboxFactory
+) -> None:
     log = CallLog(make_calls(300))
     changes = {
         number: both(delete(number, number + 1), add(late(900 + number, 280.5 + number / 60)))
@@ -146,7 +149,7 @@ def test_calls_are_read_once_despite_deletions_and_additions(tap: TapCommand, se
     assert len(run.ids("calls")) == len(set(run.ids("calls")))
 
 
-def test_last_row_of_a_changed_call_is_up_to_date(tap: TapCommand, serve: Serve) -> None:
+def test_last_row_of_a_changed_call_is_up_to_date(tap: TapCommand, serve: SandboxFactory) -> None:
     log = CallLog(make_calls(30))
     moved, edited = late(5, 25.5), late(10, 10) | {"duration_seconds": 7}
     sandbox = serve(log, on_request=at(log, {2: both(delete(5, 10), add(moved, edited))}))
@@ -164,7 +167,7 @@ def test_last_row_of_a_changed_call_is_up_to_date(tap: TapCommand, serve: Serve)
     [(12_345, 1000, 13), (40, 10, 4), (35, 10, 4), (3, 10, 1), (0, 10, 1)],
 )
 def test_undisturbed_run_reads_every_call_once(
-    tap: TapCommand, serve: Serve, calls: int, page_size: int, requests: int
+    tap: TapCommand, serve: SandboxFactory, calls: int, page_size: int, requests: int
 ) -> None:
     sandbox = serve(make_calls(calls))
 
@@ -204,7 +207,9 @@ SERVERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_misleading_server_loses_no_call(tap: TapCommand, serve: Serve, server: str) -> None:
+def test_misleading_server_loses_no_call(
+    tap: TapCommand, serve: SandboxFactory, server: str
+) -> None:
     """Most calls end a minute apart. Nine end together, and nine less than a millisecond apart."""
     ends = [minute(20)] * 9 + [
         (FIRST_END + timedelta(minutes=30, microseconds=400 * place)).isoformat()
@@ -228,7 +233,7 @@ def test_misleading_server_loses_no_call(tap: TapCommand, serve: Serve, server: 
         )
 
 
-def test_tied_calls_on_several_pages_are_read(tap: TapCommand, serve: Serve) -> None:
+def test_tied_calls_on_several_pages_are_read(tap: TapCommand, serve: SandboxFactory) -> None:
     tied = [make_call(number, ended_at=minute(20)) for number in range(20, 60)]
     log = CallLog([*make_calls(19), *tied, *(make_call(number) for number in range(60, 80))])
     changes = {4: delete(20, 21), 5: both(delete(22), add(late(901, 20))), 7: delete(30, 1)}
@@ -240,7 +245,7 @@ def test_tied_calls_on_several_pages_are_read(tap: TapCommand, serve: Serve) -> 
     assert len(sandbox.requests) < 40
 
 
-def test_failure_among_tied_calls_loses_no_call(tap: TapCommand, serve: Serve) -> None:
+def test_failure_among_tied_calls_loses_no_call(tap: TapCommand, serve: SandboxFactory) -> None:
     """The bookmark only advances after the second pass, which finds calls the first one missed."""
     tied = [make_call(number, ended_at=minute(20)) for number in range(20, 35)]
     log = CallLog([*make_calls(19), *tied, *(make_call(number) for number in range(60, 80))])
@@ -282,7 +287,7 @@ IMPLAUSIBLE_RESPONSES: dict[str, tuple[Fault, str]] = {
 
 
 @pytest.mark.parametrize("bad", IMPLAUSIBLE_RESPONSES)
-def test_implausible_response_is_retried(tap: TapCommand, serve: Serve, bad: str) -> None:
+def test_implausible_response_is_retried(tap: TapCommand, serve: SandboxFactory, bad: str) -> None:
     fault, reason = IMPLAUSIBLE_RESPONSES[bad]
     sandbox = serve(make_calls(30))
     sandbox.faults.extend([None, fault])
@@ -296,7 +301,7 @@ def test_implausible_response_is_retried(tap: TapCommand, serve: Serve, bad: str
 
 @pytest.mark.parametrize("bad", IMPLAUSIBLE_RESPONSES)
 def test_persistently_implausible_response_ends_the_run(
-    tap: TapCommand, serve: Serve, bad: str
+    tap: TapCommand, serve: SandboxFactory, bad: str
 ) -> None:
     fault, reason = IMPLAUSIBLE_RESPONSES[bad]
     sandbox = serve(make_calls(30))
@@ -318,7 +323,7 @@ def test_persistently_implausible_response_ends_the_run(
 @pytest.mark.parametrize("left", [1, 4])
 @pytest.mark.parametrize("request_number", [1, 2, 3])
 def test_rest_of_a_short_page_is_read(
-    tap: TapCommand, serve: Serve, request_number: int, left: int
+    tap: TapCommand, serve: SandboxFactory, request_number: int, left: int
 ) -> None:
     sandbox = serve(make_calls(30))
     short = faults.edited(lambda calls: calls[:left])
@@ -329,7 +334,9 @@ def test_rest_of_a_short_page_is_read(
     assert sorted(run.ids("calls")) == list(range(1, 31))
 
 
-def test_pages_smaller_than_the_overlap_lose_no_call(tap: TapCommand, serve: Serve) -> None:
+def test_pages_smaller_than_the_overlap_lose_no_call(
+    tap: TapCommand, serve: SandboxFactory
+) -> None:
     """The server sends no header that would show that there are more calls."""
     quarters = [make_call(number, ended_at=minute(number / 240)) for number in range(1, 41)]
 

@@ -12,15 +12,11 @@ from tap_tuple.tap import TapTuple
 from tests.conftest import config_for, make_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from tap_tuple.sandbox import Sandbox
     from tap_tuple.sandbox.company import Call
     from tap_tuple.sandbox.server import Fault
-    from tests.conftest import Run, TapCommand
-
-    Serve = Callable[..., Sandbox]
+    from tests.conftest import Run, SandboxFactory, TapCommand
 
 EMAIL = "canary@lumen.example"
 TOKEN = "sk-tuple-canary-0123456789"  # noqa: S105 - not a real token
@@ -85,7 +81,9 @@ def assert_private(run: Run, token: str) -> None:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_debug_log_contains_no_private_data(tap: TapCommand, serve: Serve, scenario: str) -> None:
+def test_debug_log_contains_no_private_data(
+    tap: TapCommand, serve: SandboxFactory, scenario: str
+) -> None:
     sandbox = serve(calls_with_canary())
     sandbox.faults.extend(SCENARIOS[scenario])
 
@@ -104,7 +102,9 @@ def test_invalid_token_is_not_printed(tap: TapCommand) -> None:
         assert "sk-tuple-canary" not in run.stdout + run.stderr
 
 
-def test_netrc_does_not_replace_the_token(tap: TapCommand, serve: Serve, tmp_path: Path) -> None:
+def test_netrc_does_not_replace_the_token(
+    tap: TapCommand, serve: SandboxFactory, tmp_path: Path
+) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login canary password canary\n", encoding="utf-8")
     netrc.chmod(0o600)
@@ -144,7 +144,7 @@ def test_token_in_another_setting_is_not_logged(tap: TapCommand, settings: dict[
     assert TOKEN not in run.stdout
 
 
-def test_token_as_a_setting_name_is_redacted(tap: TapCommand, serve: Serve) -> None:
+def test_token_as_a_setting_name_is_redacted(tap: TapCommand, serve: SandboxFactory) -> None:
     run = tap(config=config_for(serve([])) | {TOKEN: 1}, env=DEBUG)
     option = tap(f"--{TOKEN}")
     file = tap("--config", TOKEN)
@@ -156,7 +156,7 @@ def test_token_as_a_setting_name_is_redacted(tap: TapCommand, serve: Serve) -> N
         assert TOKEN not in each.stdout + each.stderr
 
 
-def test_token_without_the_usual_prefix_is_redacted(tap: TapCommand, serve: Serve) -> None:
+def test_token_without_the_usual_prefix_is_redacted(tap: TapCommand, serve: SandboxFactory) -> None:
     sandbox = serve([])
     sandbox.faults.append(faults.status(422, b'{"error": "Bearer canary123 is wrong"}'))
 

@@ -14,11 +14,9 @@ from tap_tuple.tap import TapTuple
 from tests.conftest import config_for, make_calls, minute
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from tap_tuple.sandbox import Sandbox
-    from tests.conftest import TapCommand
+    from tests.conftest import SandboxFactory, TapCommand
 
 TOKEN = "sk-tuple-0123456789"  # noqa: S105 - not a real token
 COLUMNS = {stream.name: stream.schema["properties"] for stream in (Calls, CallParticipations)}
@@ -141,7 +139,7 @@ def test_valid_settings_are_accepted(settings: dict[str, Any]) -> None:
 )
 @pytest.mark.parametrize("mode", [(), ("--test",)])
 def test_invalid_setting_stops_the_run_before_any_request(
-    tap: TapCommand, serve: Callable[..., Sandbox], settings: dict[str, Any], mode: tuple[str, ...]
+    tap: TapCommand, serve: SandboxFactory, settings: dict[str, Any], mode: tuple[str, ...]
 ) -> None:
     sandbox = serve(make_calls(3))
 
@@ -173,7 +171,7 @@ def test_wrong_type_is_reported_without_the_value(tap: TapCommand) -> None:
     assert "canary" not in run.stderr
 
 
-def test_unknown_setting_logs_a_warning(tap: TapCommand, serve: Callable[..., Sandbox]) -> None:
+def test_unknown_setting_logs_a_warning(tap: TapCommand, serve: SandboxFactory) -> None:
     run = tap(config=config_for(serve([]), start_dat="2026-01-01"))
 
     assert "Ignoring unknown setting start_dat." in run.stderr
@@ -237,7 +235,7 @@ class TestNormalization:
         assert normalize(config) == config
 
 
-def test_run_normalizes_its_settings(tap: TapCommand, serve: Callable[..., Sandbox]) -> None:
+def test_run_normalizes_its_settings(tap: TapCommand, serve: SandboxFactory) -> None:
     sandbox = serve(make_calls(30))
     settings = {
         "api_url": f" {sandbox.url}\n",
@@ -256,9 +254,7 @@ def test_run_normalizes_its_settings(tap: TapCommand, serve: Callable[..., Sandb
     assert sandbox.requests[0].headers["User-Agent"] == "dashboard/1.0"
 
 
-def test_api_url_may_include_the_endpoint_path(
-    tap: TapCommand, serve: Callable[..., Sandbox]
-) -> None:
+def test_api_url_may_include_the_endpoint_path(tap: TapCommand, serve: SandboxFactory) -> None:
     sandbox = serve(make_calls(3))
     config = config_for(sandbox) | {"api_url": f"{sandbox.url}/api/v2/call_usage/"}
 
@@ -280,9 +276,7 @@ def test_invalid_else_in_stream_maps_is_reported(maps: dict[str, Any]) -> None:
     assert problem == "stream_maps: the value for '__else__' must be null or '__NULL__'."
 
 
-def test_tap_class_accepts_paths_of_config_files(
-    tmp_path: Path, serve: Callable[..., Sandbox]
-) -> None:
+def test_tap_class_accepts_paths_of_config_files(tmp_path: Path, serve: SandboxFactory) -> None:
     """Like the SDK's own classes, the tap accepts a path or a list of paths."""
     first, second = tmp_path / "first.json", tmp_path / "second.json"
     first.write_text(json.dumps(config_for(serve([]), page_size=7, start_date=None)))

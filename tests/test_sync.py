@@ -13,12 +13,7 @@ from tap_tuple.timestamps import EPOCH
 from tests.conftest import FIRST_END, bookmarks, config_for, make_call, make_calls, minute, state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tap_tuple.sandbox import Sandbox
-    from tests.conftest import TapCommand
-
-    Serve = Callable[..., Sandbox]
+    from tests.conftest import SandboxFactory, TapCommand
 
 STARTED_AT = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 BOOKMARK = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
@@ -92,7 +87,9 @@ def test_future_end_date_does_not_extend_the_time_range() -> None:
     assert until(end_date="2099-01-01") == STARTED_AT
 
 
-def test_call_finalized_late_within_the_lookback_is_read(tap: TapCommand, serve: Serve) -> None:
+def test_call_finalized_late_within_the_lookback_is_read(
+    tap: TapCommand, serve: SandboxFactory
+) -> None:
     log = CallLog(make_calls(100))
     sandbox = serve(log)
     first = tap(config=config_for(sandbox))
@@ -106,7 +103,7 @@ def test_call_finalized_late_within_the_lookback_is_read(tap: TapCommand, serve:
     assert bookmarks(second.state) == bookmarks(first.state)
 
 
-def test_empty_time_range_sends_no_requests(tap: TapCommand, serve: Serve) -> None:
+def test_empty_time_range_sends_no_requests(tap: TapCommand, serve: SandboxFactory) -> None:
     sandbox = serve(make_calls(30))
 
     config = config_for(sandbox, end_date=minute(10))

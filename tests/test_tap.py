@@ -11,15 +11,10 @@ from tap_tuple.sandbox import faults
 from tests.conftest import config_for, expected_rows, make_call, make_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tap_tuple.sandbox import Sandbox
-    from tests.conftest import TapCommand
-
-    Serve = Callable[..., Sandbox]
+    from tests.conftest import SandboxFactory, TapCommand
 
 
-def test_every_row_is_written_once_with_all_values(tap: TapCommand, serve: Serve) -> None:
+def test_every_row_is_written_once_with_all_values(tap: TapCommand, serve: SandboxFactory) -> None:
     calls = [make_call(number, participations=number % 4) for number in range(1, 251)]
     sandbox = serve(calls)
 
@@ -31,7 +26,7 @@ def test_every_row_is_written_once_with_all_values(tap: TapCommand, serve: Serve
     assert run.records("call_participations") == participation_rows
 
 
-def test_large_run_makes_13_requests_and_2_schemas(tap: TapCommand, serve: Serve) -> None:
+def test_large_run_makes_13_requests_and_2_schemas(tap: TapCommand, serve: SandboxFactory) -> None:
     sandbox = serve(make_calls(12_345))
 
     run = tap(config=config_for(sandbox))
@@ -43,7 +38,7 @@ def test_large_run_makes_13_requests_and_2_schemas(tap: TapCommand, serve: Serve
     assert 13 <= run.count("STATE") <= 16
 
 
-def test_schemas_come_first_even_without_records(tap: TapCommand, serve: Serve) -> None:
+def test_schemas_come_first_even_without_records(tap: TapCommand, serve: SandboxFactory) -> None:
     for calls in (make_calls(3), []):
         run = tap(config=config_for(serve(calls)))
 
@@ -52,7 +47,9 @@ def test_schemas_come_first_even_without_records(tap: TapCommand, serve: Serve) 
         assert "SCHEMA" not in kinds[2:]
 
 
-def test_first_request_sends_time_range_and_page_size(tap: TapCommand, serve: Serve) -> None:
+def test_first_request_sends_time_range_and_page_size(
+    tap: TapCommand, serve: SandboxFactory
+) -> None:
     sandbox = serve([])
     began = datetime.now(UTC)
 
@@ -64,7 +61,7 @@ def test_first_request_sends_time_range_and_page_size(tap: TapCommand, serve: Se
     assert request.query == {"since": "1970-01-01T00:00:00.000Z", "per_page": "1000"}
 
 
-def test_start_and_end_date_limit_the_calls_read(tap: TapCommand, serve: Serve) -> None:
+def test_start_and_end_date_limit_the_calls_read(tap: TapCommand, serve: SandboxFactory) -> None:
     sandbox = serve(make_calls(10))
 
     dates = {"start_date": "2026-03-02T09:03:00Z", "end_date": "2026-03-02T09:07:00Z"}
@@ -83,7 +80,7 @@ def test_start_and_end_date_limit_the_calls_read(tap: TapCommand, serve: Serve) 
     ids=["another host", "relative", "malformed"],
 )
 def test_link_means_more_pages_but_its_target_is_ignored(
-    tap: TapCommand, serve: Serve, link: str
+    tap: TapCommand, serve: SandboxFactory, link: str
 ) -> None:
     sandbox = serve(make_calls(25))
     sandbox.faults.append(faults.with_headers(Link=link))
@@ -97,7 +94,7 @@ def test_link_means_more_pages_but_its_target_is_ignored(
     assert "until" in sandbox.requests[1].query
 
 
-def test_connection_test_requests_only_one_call(tap: TapCommand, serve: Serve) -> None:
+def test_connection_test_requests_only_one_call(tap: TapCommand, serve: SandboxFactory) -> None:
     sandbox = serve(make_calls(25))
 
     run = tap("--test", config=config_for(sandbox))
@@ -109,7 +106,7 @@ def test_connection_test_requests_only_one_call(tap: TapCommand, serve: Serve) -
     assert (run.ids("calls"), run.ids("call_participations")) == ([1], [10])
 
 
-def test_schema_test_sends_no_requests(tap: TapCommand, serve: Serve) -> None:
+def test_schema_test_sends_no_requests(tap: TapCommand, serve: SandboxFactory) -> None:
     sandbox = serve(make_calls(25))
 
     run = tap("--test=schema", config=config_for(sandbox))
@@ -117,7 +114,7 @@ def test_schema_test_sends_no_requests(tap: TapCommand, serve: Serve) -> None:
     assert (run.count("SCHEMA"), run.count("RECORD"), sandbox.requests) == (2, 0, [])
 
 
-def test_log_contains_a_summary_per_stream(tap: TapCommand, serve: Serve) -> None:
+def test_log_contains_a_summary_per_stream(tap: TapCommand, serve: SandboxFactory) -> None:
     run = tap(config=config_for(serve(make_calls(25)), page_size=10, end_date="2026-04-01"))
 
     for stream, rows in (("calls", 25), ("call_participations", 50)):
@@ -128,7 +125,9 @@ def test_log_contains_a_summary_per_stream(tap: TapCommand, serve: Serve) -> Non
         assert run.stderr.count(line) == 1
 
 
-def test_summary_counts_only_rows_that_pass_the_filter(tap: TapCommand, serve: Serve) -> None:
+def test_summary_counts_only_rows_that_pass_the_filter(
+    tap: TapCommand, serve: SandboxFactory
+) -> None:
     maps = {"calls": {"__filter__": "id > 20"}, "call_participations": {"__alias__": "seats"}}
 
     run = tap(config=config_for(serve(make_calls(1025)), page_size=1000, stream_maps=maps))
@@ -140,7 +139,7 @@ def test_summary_counts_only_rows_that_pass_the_filter(tap: TapCommand, serve: S
     assert " (1 request, " in single.stderr
 
 
-def test_rows_are_the_same_as_those_the_sdk_writes(tap: TapCommand, serve: Serve) -> None:
+def test_rows_are_the_same_as_those_the_sdk_writes(tap: TapCommand, serve: SandboxFactory) -> None:
     """With a stream map, even one that changes nothing, the SDK's own code writes the rows."""
     config = config_for(serve(make_calls(25)), page_size=10, end_date="2026-04-01")
     identity = {"calls": {"id": "id"}, "call_participations": {"id": "id"}}

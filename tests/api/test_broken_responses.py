@@ -13,14 +13,10 @@ from tests.conftest import config_for, make_calls
 from tests.raw_server import RawServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from tap_tuple.sandbox import Sandbox
     from tap_tuple.sandbox.server import Fault
-    from tests.conftest import TapCommand
-
-    Serve = Callable[..., Sandbox]
+    from tests.conftest import SandboxFactory, TapCommand
 
 EMAIL = "canary@lumen.example"
 TOKEN = "sk-tuple-canary-0123456789"  # noqa: S105 - not a real token
@@ -84,7 +80,7 @@ def test_broken_http_is_reported_without_private_data(
 
 @pytest.mark.parametrize("location", ["http://[canary", "https://elsewhere.example:port/", "::"])
 def test_invalid_redirect_is_reported_on_one_line(
-    tap: TapCommand, serve: Serve, location: str
+    tap: TapCommand, serve: SandboxFactory, location: str
 ) -> None:
     sandbox = serve([])
     sandbox.faults.extend([faults.status(302, headers={"Location": location})] * 10)
@@ -106,7 +102,7 @@ HOSTILE: dict[str, Fault] = {
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-def test_hostile_response_is_retried(tap: TapCommand, serve: Serve, hostile: str) -> None:
+def test_hostile_response_is_retried(tap: TapCommand, serve: SandboxFactory, hostile: str) -> None:
     sandbox = serve(make_calls(30))
     sandbox.faults.extend([None, HOSTILE[hostile]])
 

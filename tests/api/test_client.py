@@ -16,15 +16,11 @@ from tests.postgres_server import free_port
 from tests.raw_server import RawServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tap_tuple.sandbox.server import Fault
-    from tests.conftest import TapCommand
-
-    Serve = Callable[..., Sandbox]
+    from tests.conftest import SandboxFactory, TapCommand
 
 
-def test_url_parameters_reflect_the_settings(serve: Serve) -> None:
+def test_url_parameters_reflect_the_settings(serve: SandboxFactory) -> None:
     config = config_for(serve([]), start_date="2026-03-01", end_date="2026-04-01", page_size=5)
 
     stream = TapTuple(config=config).streams["calls"]
@@ -37,7 +33,7 @@ def test_url_parameters_reflect_the_settings(serve: Serve) -> None:
     }
 
 
-def test_requests_send_the_token_and_user_agent(tap: TapCommand, serve: Serve) -> None:
+def test_requests_send_the_token_and_user_agent(tap: TapCommand, serve: SandboxFactory) -> None:
     sandbox = serve([])
 
     tap(config=config_for(sandbox))
@@ -49,7 +45,7 @@ def test_requests_send_the_token_and_user_agent(tap: TapCommand, serve: Serve) -
     assert second["User-Agent"] == "acme-data/1.0"
 
 
-def test_redirects_are_not_followed(tap: TapCommand, serve: Serve) -> None:
+def test_redirects_are_not_followed(tap: TapCommand, serve: SandboxFactory) -> None:
     elsewhere, sandbox = serve([]), serve(make_calls(3))
     sandbox.faults.append(faults.status(307, headers={"Location": elsewhere.url}))
 
@@ -59,7 +55,9 @@ def test_redirects_are_not_followed(tap: TapCommand, serve: Serve) -> None:
     assert elsewhere.requests == []
 
 
-def test_rows_are_written_exactly_once_despite_faults(tap: TapCommand, serve: Serve) -> None:
+def test_rows_are_written_exactly_once_despite_faults(
+    tap: TapCommand, serve: SandboxFactory
+) -> None:
     sandbox = serve(make_calls(100))
     injected = [
         faults.status(500),
@@ -119,7 +117,7 @@ def test_server_that_has_responded_gets_eight_attempts() -> None:
     ids=["html", "rate limit"],
 )
 def test_final_error_states_the_cause_and_attempts(
-    tap: TapCommand, serve: Serve, fault: Fault, message: str
+    tap: TapCommand, serve: SandboxFactory, fault: Fault, message: str
 ) -> None:
     sandbox = serve(make_calls(3))
     sandbox.faults.extend([fault] * 40)
@@ -157,7 +155,7 @@ def test_broken_tls_handshake_is_retried(tap: TapCommand) -> None:
 
 @pytest.mark.parametrize("mode", [(), ("--test",)], ids=["run", "connection test"])
 def test_rejected_token_is_reported_after_one_request(
-    tap: TapCommand, serve: Serve, mode: tuple[str, ...]
+    tap: TapCommand, serve: SandboxFactory, mode: tuple[str, ...]
 ) -> None:
     sandbox = serve(make_calls(3))
 
@@ -167,7 +165,7 @@ def test_rejected_token_is_reported_after_one_request(
     assert len(sandbox.requests) == 1
 
 
-def test_metric_counts_all_attempts(tap: TapCommand, serve: Serve) -> None:
+def test_metric_counts_all_attempts(tap: TapCommand, serve: SandboxFactory) -> None:
     sandbox = serve(make_calls(3))
     sandbox.faults.extend([faults.rate_limited("1"), faults.status(500), faults.status(408)])
 

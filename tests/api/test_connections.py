@@ -14,20 +14,19 @@ from tests.conftest import config_for, make_calls
 from tests.raw_server import RawServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from tap_tuple.sandbox import Sandbox
-    from tests.conftest import TapCommand
-
-    Serve = Callable[..., Sandbox]
+    from tests.conftest import SandboxFactory, TapCommand
 
 TOKEN = "sk-tuple-canary-0123456789"  # noqa: S105 - not a real token
 LOGIN_REQUIRED = b"HTTP/1.1 407 Proxy\r\nContent-Length: 0\r\n\r\n"
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
-def test_loopback_hosts_bypass_the_proxy(tap: TapCommand, serve: Serve, variable: str) -> None:
+def test_loopback_hosts_bypass_the_proxy(
+    tap: TapCommand, serve: SandboxFactory, variable: str
+) -> None:
     sandbox = serve(make_calls(3))
     with RawServer(b"") as proxy:
         run = tap(config=config_for(sandbox), env={variable: proxy.url})

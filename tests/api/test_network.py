@@ -19,11 +19,8 @@ from tests.conftest import config_for, make_calls
 from tests.raw_server import RawServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tap_tuple.sandbox import Sandbox
     from tap_tuple.sandbox.server import Response
-    from tests.conftest import TapCommand
+    from tests.conftest import SandboxFactory, TapCommand
 
 GZIPPED = {"Content-Encoding": "gzip"}
 
@@ -37,7 +34,7 @@ def gzipped(response: Response) -> Response:
     return replace(response, body=gzip.compress(response.body), headers=headers)
 
 
-def test_compressed_body_is_decompressed(tap: TapCommand, serve: Callable[..., Sandbox]) -> None:
+def test_compressed_body_is_decompressed(tap: TapCommand, serve: SandboxFactory) -> None:
     sandbox = serve(make_calls(30), every_response=gzipped)
 
     run = tap(config=config_for(sandbox, page_size=10))

@@ -15,9 +15,9 @@ from tests.conftest import config_for, make_calls
 from tests.in_process import Pipe, SimulatedClock, simulated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from tests.conftest import TapCommand
+    from tests.conftest import SandboxFactory, TapCommand
 
 LOGGER = logging.getLogger("test")
 
@@ -138,9 +138,7 @@ def test_run_logs_its_progress(clock: SimulatedClock, caplog: pytest.LogCaptureF
     assert len(lines) == 10
 
 
-def test_run_of_100_pages_logs_fewer_than_150_lines(
-    tap: TapCommand, serve: Callable[..., Sandbox]
-) -> None:
+def test_run_of_100_pages_logs_fewer_than_150_lines(tap: TapCommand, serve: SandboxFactory) -> None:
     config = config_for(serve(make_calls(1000)), page_size=10, requests_per_minute=1000)
 
     run = tap(config=config, env={"TAP_TUPLE_LOGLEVEL": "DEBUG"})

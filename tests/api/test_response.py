@@ -23,13 +23,8 @@ from tap_tuple.sandbox import faults
 from tests.conftest import bookmarks, config_for, make_call, make_calls, minute, record_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tap_tuple.api.response import Call
-    from tap_tuple.sandbox import Sandbox
-    from tests.conftest import TapCommand
-
-    Serve = Callable[..., Sandbox]
+    from tests.conftest import SandboxFactory, TapCommand
 
 SINCE = minute(0)
 UNTIL = minute(60)
@@ -213,7 +208,7 @@ class TestNewFields:
         assert len(caplog.records) == MAX_REPORTED_FIELDS
 
 
-def test_null_and_missing_values_are_accepted(tap: TapCommand, serve: Serve) -> None:
+def test_null_and_missing_values_are_accepted(tap: TapCommand, serve: SandboxFactory) -> None:
     calls = make_calls(4)
     calls[0]["call_participations"][0]["user"] = None
     calls[0]["call_participations"][1]["user"] = {"email": None}
@@ -237,7 +232,7 @@ def test_null_and_missing_values_are_accepted(tap: TapCommand, serve: Serve) -> 
     }
 
 
-def test_new_field_logs_one_warning_per_run(tap: TapCommand, serve: Serve) -> None:
+def test_new_field_logs_one_warning_per_run(tap: TapCommand, serve: SandboxFactory) -> None:
     calls = make_calls(30)
     for call in calls:
         call["room"] = {"name": "Lounge"}
@@ -260,7 +255,7 @@ def test_new_field_logs_one_warning_per_run(tap: TapCommand, serve: Serve) -> No
     [b"1e999", b"1" * 5000, b'"\xff"', b"[" * 500 + b"]" * 500],
     ids=["too large", "too long", "not UTF-8", "too deep"],
 )
-def test_new_field_may_have_any_value(tap: TapCommand, serve: Serve, value: bytes) -> None:
+def test_new_field_may_have_any_value(tap: TapCommand, serve: SandboxFactory, value: bytes) -> None:
     calls = make_calls(3)
     sandbox = serve(calls)
     body = (
@@ -277,7 +272,7 @@ def test_new_field_may_have_any_value(tap: TapCommand, serve: Serve, value: byte
 
 
 def test_invalid_value_is_reported_before_its_page_is_written(
-    tap: TapCommand, serve: Serve
+    tap: TapCommand, serve: SandboxFactory
 ) -> None:
     sandbox = serve(make_calls(30))
 

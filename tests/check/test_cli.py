@@ -13,17 +13,16 @@ from tests.check.deviations import DEVIATIONS, DeviatingSandbox
 from tests.conftest import config_for, make_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from tap_tuple.sandbox import Sandbox
     from tests.check.conftest import CheckCommand
+    from tests.conftest import SandboxFactory
 
 MISTYPED = "sk-tuple-mistyped"
 
 
 def test_output_has_a_line_per_statement(
-    serve: Callable[..., Sandbox], check_command: CheckCommand
+    serve: SandboxFactory, check_command: CheckCommand
 ) -> None:
     done = check_command(sandbox=serve(make_calls(250)))
 
@@ -46,7 +45,7 @@ def test_difference_sets_the_exit_code(check_command: CheckCommand) -> None:
 
 
 def test_json_has_an_object_per_statement(
-    serve: Callable[..., Sandbox], check_command: CheckCommand
+    serve: SandboxFactory, check_command: CheckCommand
 ) -> None:
     done = check_command("--format", "json", sandbox=serve(make_calls(250)))
 
@@ -61,7 +60,7 @@ def test_json_has_an_object_per_statement(
 
 
 def test_settings_may_come_from_a_file(
-    serve: Callable[..., Sandbox], tmp_path: Path, check_command: CheckCommand
+    serve: SandboxFactory, tmp_path: Path, check_command: CheckCommand
 ) -> None:
     settings = tmp_path / "settings.json"
     settings.write_text(json.dumps(config_for(serve(make_calls(3)))))
@@ -72,7 +71,7 @@ def test_settings_may_come_from_a_file(
 
 
 def test_settings_may_come_from_dotenv(
-    serve: Callable[..., Sandbox], tmp_path: Path, check_command: CheckCommand
+    serve: SandboxFactory, tmp_path: Path, check_command: CheckCommand
 ) -> None:
     sandbox = serve(make_calls(3))
     (tmp_path / ".env").write_text(
@@ -82,9 +81,7 @@ def test_settings_may_come_from_dotenv(
     assert check_command("--config", "ENV").returncode == 0
 
 
-def test_server_outage_is_an_error(
-    serve: Callable[..., Sandbox], check_command: CheckCommand
-) -> None:
+def test_server_outage_is_an_error(serve: SandboxFactory, check_command: CheckCommand) -> None:
     sandbox = serve(make_calls(3))
     sandbox.faults.extend([None] + [faults.status(503)] * 60)
 
@@ -95,7 +92,7 @@ def test_server_outage_is_an_error(
 
 
 def test_exhausted_rate_limit_is_an_error(
-    serve: Callable[..., Sandbox], check_command: CheckCommand
+    serve: SandboxFactory, check_command: CheckCommand
 ) -> None:
     sandbox = serve(make_calls(3), every_response=faults.rate_limited())
 
@@ -106,7 +103,7 @@ def test_exhausted_rate_limit_is_an_error(
     assert len(done.errors) == 1
 
 
-def test_web_page_is_an_error(serve: Callable[..., Sandbox], check_command: CheckCommand) -> None:
+def test_web_page_is_an_error(serve: SandboxFactory, check_command: CheckCommand) -> None:
     sandbox = serve(make_calls(3), every_response=faults.body(b"<html>login</html>"))
 
     for option in ([], ["--months"]):
@@ -131,9 +128,7 @@ def test_missing_token_is_an_error(check_command: CheckCommand) -> None:
     assert "api_token is missing. Set it to one of" in done.stderr.splitlines()[-1]
 
 
-def test_rejected_token_is_an_error(
-    serve: Callable[..., Sandbox], check_command: CheckCommand
-) -> None:
+def test_rejected_token_is_an_error(serve: SandboxFactory, check_command: CheckCommand) -> None:
     sandbox = serve(make_calls(3))
 
     done = check_command(sandbox=sandbox, TAP_TUPLE_API_TOKEN=MISTYPED)
@@ -159,24 +154,20 @@ def test_invalid_option_is_an_error(option: list[str], check_command: CheckComma
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_months_are_printed_as_csv(
-    serve: Callable[..., Sandbox], check_command: CheckCommand
-) -> None:
+def test_months_are_printed_as_csv(serve: SandboxFactory, check_command: CheckCommand) -> None:
     done = check_command("--months", "--format", "csv", sandbox=serve(make_calls(250)))
 
     assert (done.returncode, done.stdout) == (0, "month,calls\n2026-03,250\n")
 
 
-def test_months_are_printed_as_json(
-    serve: Callable[..., Sandbox], check_command: CheckCommand
-) -> None:
+def test_months_are_printed_as_json(serve: SandboxFactory, check_command: CheckCommand) -> None:
     done = check_command("--months", "--format", "json", sandbox=serve(make_calls(250)))
 
     assert json.loads(done.stdout) == [{"month": "2026-03", "calls": 250}]
 
 
 def test_months_table_warns_that_it_is_private(
-    serve: Callable[..., Sandbox], check_command: CheckCommand
+    serve: SandboxFactory, check_command: CheckCommand
 ) -> None:
     done = check_command("--months", sandbox=serve(make_calls(1250)))
 
@@ -184,9 +175,7 @@ def test_months_table_warns_that_it_is_private(
     assert "aren't meant for a public issue" in done.stdout
 
 
-def test_months_require_x_total_count(
-    serve: Callable[..., Sandbox], check_command: CheckCommand
-) -> None:
+def test_months_require_x_total_count(serve: SandboxFactory, check_command: CheckCommand) -> None:
     sandbox = serve(make_calls(3), every_response=faults.without_headers("X-Total-Count"))
 
     done = check_command("--months", "--format", "csv", sandbox=sandbox)

@@ -17,9 +17,8 @@ from tap_tuple.timestamps import EPOCH, TimeRange, parse_timestamp
 from tests.conftest import config_for, make_call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tap_tuple.sandbox import Sandbox
+    from tests.conftest import SandboxFactory
 
 ENDS = (
     "2025-12-31T23:59:59.999Z",
@@ -44,11 +43,11 @@ def months(sandbox: Sandbox, since: str | None = None, until: str | None = None)
     return list(count_calls_per_month(Probe(Calls(tap), tap.logger), time_range))
 
 
-def test_calls_are_counted_in_the_month_of_their_end(serve: Callable[..., Sandbox]) -> None:
+def test_calls_are_counted_in_the_month_of_their_end(serve: SandboxFactory) -> None:
     assert months(serve(calls_with_ends())) == ALL_MONTHS
 
 
-def test_each_month_takes_one_request(serve: Callable[..., Sandbox]) -> None:
+def test_each_month_takes_one_request(serve: SandboxFactory) -> None:
     sandbox = serve(calls_with_ends())
 
     months(sandbox, until="2026-04-01")
@@ -68,26 +67,26 @@ def test_each_month_takes_one_request(serve: Callable[..., Sandbox]) -> None:
     ],
 )
 def test_time_range_limits_the_counts(
-    serve: Callable[..., Sandbox], since: str | None, until: str | None, expected: list[Any]
+    serve: SandboxFactory, since: str | None, until: str | None, expected: list[Any]
 ) -> None:
     assert months(serve(calls_with_ends()), since, until) == expected
 
 
-def test_first_call_is_counted_if_its_time_is_rounded(serve: Callable[..., Sandbox]) -> None:
+def test_first_call_is_counted_if_its_time_is_rounded(serve: SandboxFactory) -> None:
     log = CallLog([make_call(1, ended_at="2025-12-31T23:59:59.999600Z"), make_call(2)])
     sandbox = serve(log, every_response=faults.in_milliseconds(is_rounded=True))
 
     assert months(sandbox) == [("2025-12", 1), ("2026-03", 1)]
 
 
-def test_too_low_count_is_an_error(serve: Callable[..., Sandbox]) -> None:
+def test_too_low_count_is_an_error(serve: SandboxFactory) -> None:
     sandbox = serve(calls_with_ends(), every_response=faults.miscounted(lambda _: 0))
 
     with pytest.raises(ConfigurationError, match="X-Total-Count is wrong"):
         months(sandbox)
 
 
-def test_first_call_without_an_end_is_an_error(serve: Callable[..., Sandbox]) -> None:
+def test_first_call_without_an_end_is_an_error(serve: SandboxFactory) -> None:
     def remove_ends(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [call | {"ended_at": None} for call in calls]
 
@@ -97,5 +96,5 @@ def test_first_call_without_an_end_is_an_error(serve: Callable[..., Sandbox]) ->
         months(sandbox)
 
 
-def test_team_without_calls_has_no_months(serve: Callable[..., Sandbox]) -> None:
+def test_team_without_calls_has_no_months(serve: SandboxFactory) -> None:
     assert months(serve([])) == []

@@ -22,11 +22,10 @@ from tests.check.deviations import DEVIATIONS, DeviatingSandbox, with_header
 from tests.conftest import FIRST_END, config_for, make_call, make_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tap_tuple.check.outcomes import Outcome
     from tap_tuple.sandbox.company import Call
     from tests.check.deviations import Deviation, Documented, Headers, Query
+    from tests.conftest import SandboxFactory
 
     Outcomes = dict[str, Outcome]
 
@@ -62,7 +61,7 @@ def odd_calls(count: int) -> list[Call]:
 
 
 @pytest.mark.parametrize("count", [250, 2345])
-def test_everything_holds_for_the_sandbox(serve: Callable[..., Sandbox], count: int) -> None:
+def test_everything_holds_for_the_sandbox(serve: SandboxFactory, count: int) -> None:
     sandbox = serve(make_calls(count))
 
     outcomes = check(sandbox)
@@ -99,9 +98,7 @@ def test_limits_are_checked_with_whole_seconds(statement: str) -> None:
     assert statements_with(Verdict.DIFFERS, outcomes) == {statement}
 
 
-def test_every_statement_that_can_differ_has_a_deviating_server(
-    serve: Callable[..., Sandbox],
-) -> None:
+def test_every_statement_that_can_differ_has_a_deviating_server(serve: SandboxFactory) -> None:
     outcomes = check(serve(make_calls(1001)))
 
     # A rejected token ends the check.
@@ -114,16 +111,14 @@ def test_statement_texts_are_unique() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 100, 101, 999, 1000, 1001])
-def test_small_teams_cause_no_false_alarm(serve: Callable[..., Sandbox], count: int) -> None:
+def test_small_teams_cause_no_false_alarm(serve: SandboxFactory, count: int) -> None:
     outcomes = check(serve(make_calls(count)))
 
     assert statements_with(Verdict.DIFFERS, outcomes) == set()
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_calls_with_the_same_end_cause_no_false_alarm(
-    serve: Callable[..., Sandbox], seed: int
-) -> None:
+def test_calls_with_the_same_end_cause_no_false_alarm(serve: SandboxFactory, seed: int) -> None:
     ends = [FIRST_END + timedelta(minutes=(number + seed) // 4) for number in range(1500)]
     calls = [make_call(number, ended_at=end) for number, end in enumerate(ends, start=1)]
 
@@ -134,9 +129,7 @@ def test_calls_with_the_same_end_cause_no_false_alarm(
     assert outcomes[TIE_ORDER].detail == "yes"
 
 
-def test_changing_order_of_calls_with_the_same_end_is_observed(
-    serve: Callable[..., Sandbox],
-) -> None:
+def test_changing_order_of_calls_with_the_same_end_is_observed(serve: SandboxFactory) -> None:
     early = make_calls(10)
     ties = [make_call(number, ended_at=FIRST_END + timedelta(days=1)) for number in range(20, 40)]
     log = CallLog([*early, *ties, make_call(99, ended_at=FIRST_END + timedelta(days=2))])
@@ -145,7 +138,7 @@ def test_changing_order_of_calls_with_the_same_end_is_observed(
     assert check(serve(log))[TIE_ORDER].detail == "no"
 
 
-def test_deletion_during_the_check_is_not_a_difference(serve: Callable[..., Sandbox]) -> None:
+def test_deletion_during_the_check_is_not_a_difference(serve: SandboxFactory) -> None:
     log = CallLog(make_calls(250))
 
     def delete_first_call(request_number: int) -> None:
@@ -160,7 +153,7 @@ def test_deletion_during_the_check_is_not_a_difference(serve: Callable[..., Sand
 
 @pytest.mark.parametrize("seed", range(6))
 def test_reordered_ties_on_a_small_page_cause_no_false_alarm(
-    serve: Callable[..., Sandbox], seed: int
+    serve: SandboxFactory, seed: int
 ) -> None:
     ties = [make_call(number, ended_at=FIRST_END) for number in range(1, 7)]
     random = Random(seed)  # noqa: S311 - a random order
@@ -181,7 +174,7 @@ def test_capped_count_differs(cap: int) -> None:
 
 
 @pytest.mark.parametrize("end", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z"])
-def test_implausible_end_does_not_stop_the_check(serve: Callable[..., Sandbox], end: str) -> None:
+def test_implausible_end_does_not_stop_the_check(serve: SandboxFactory, end: str) -> None:
     def replace_ends(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [call | {"ended_at": end} for call in calls]
 
@@ -191,9 +184,7 @@ def test_implausible_end_does_not_stop_the_check(serve: Callable[..., Sandbox], 
 
 
 @pytest.mark.parametrize("call_id", [[918], {"id": 1}, None])
-def test_ids_of_other_types_do_not_stop_the_check(
-    serve: Callable[..., Sandbox], call_id: Any
-) -> None:
+def test_ids_of_other_types_do_not_stop_the_check(serve: SandboxFactory, call_id: Any) -> None:
     def replace_ids(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [call | {"id": call_id} for call in calls]
 
@@ -221,7 +212,7 @@ def test_failed_repeat_does_not_hide_a_difference() -> None:
     assert outcomes["since is inclusive"].verdict is Verdict.DIFFERS
 
 
-def test_cookies_are_not_sent(serve: Callable[..., Sandbox]) -> None:
+def test_cookies_are_not_sent(serve: SandboxFactory) -> None:
     sandbox = serve(make_calls(3), every_response=faults.with_headers(Set_Cookie="session=1"))
 
     check(sandbox)
@@ -229,7 +220,7 @@ def test_cookies_are_not_sent(serve: Callable[..., Sandbox]) -> None:
     assert not any("Cookie" in request.headers for request in sandbox.requests)
 
 
-def test_server_error_is_reported_as_a_status(serve: Callable[..., Sandbox]) -> None:
+def test_server_error_is_reported_as_a_status(serve: SandboxFactory) -> None:
     failing = faults.status(500)
     sandbox = serve(make_calls(3))
     sandbox.faults.extend([None, failing, failing])
@@ -241,7 +232,7 @@ def test_server_error_is_reported_as_a_status(serve: Callable[..., Sandbox]) -> 
     assert len(statements_with(Verdict.DIFFERS, outcomes)) == 1
 
 
-def test_requests_are_limited(serve: Callable[..., Sandbox]) -> None:
+def test_requests_are_limited(serve: SandboxFactory) -> None:
     sandbox = serve(make_calls(250))
     sandbox.faults.extend([None] + [faults.status(500)] * 60)
 
@@ -253,7 +244,7 @@ def test_requests_are_limited(serve: Callable[..., Sandbox]) -> None:
 
 
 @pytest.mark.parametrize("fault", [faults.reset, faults.status(503)], ids=["reset", "503"])
-def test_outage_is_not_a_difference(serve: Callable[..., Sandbox], fault: Any) -> None:
+def test_outage_is_not_a_difference(serve: SandboxFactory, fault: Any) -> None:
     sandbox = serve(make_calls(250))
     sandbox.faults.extend([None, fault, fault])
 
@@ -264,7 +255,7 @@ def test_outage_is_not_a_difference(serve: Callable[..., Sandbox], fault: Any) -
     assert outcomes["Without a token, the status is 401"].detail == "there was no response"
 
 
-def test_check_waits_for_the_rate_limit(serve: Callable[..., Sandbox]) -> None:
+def test_check_waits_for_the_rate_limit(serve: SandboxFactory) -> None:
     sandbox = serve(make_calls(250))
     sandbox.faults.extend([None, faults.rate_limited("30")])
 
@@ -288,7 +279,7 @@ def test_check_waits_for_the_rate_limit(serve: Callable[..., Sandbox]) -> None:
     ids=["none", "known", "unknown"],
 )
 def test_rate_limit_headers_are_named(
-    serve: Callable[..., Sandbox], headers: dict[str, Any], shown: str
+    serve: SandboxFactory, headers: dict[str, Any], shown: str
 ) -> None:
     sandbox = serve(make_calls(3), every_response=faults.with_headers(**headers))
 
@@ -304,7 +295,7 @@ def test_rate_limit_headers_are_named(
         ('<http://[/api>; rel="next"', "not a URL"),
     ],
 )
-def test_form_of_links_is_described(serve: Callable[..., Sandbox], link: str, shown: str) -> None:
+def test_form_of_links_is_described(serve: SandboxFactory, link: str, shown: str) -> None:
     sandbox = serve(make_calls(3), every_response=faults.with_headers(Link=link))
 
     assert check(sandbox)["Format of the links"].detail == shown

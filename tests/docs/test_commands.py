@@ -26,11 +26,12 @@ from tests.docs.newcomer import REPOSITORY, Newcomer
 from tests.meltano_project import needs_target_duckdb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tap_tuple.sandbox import Sandbox
     from tap_tuple.sandbox.company import Call
+    from tests.conftest import SandboxFactory
 
 STATE = "dev:tap-tuple-to-target-postgres"
 LAST_END = "2026-03-02T09:20:00.000Z"
@@ -71,9 +72,7 @@ def test_every_documented_command_has_a_check() -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.xdist_group("newcomer")
 @needs_target_duckdb
-def test_documented_commands_work(
-    serve: Callable[..., Sandbox], warehouse: str, tmp_path: Path
-) -> None:
+def test_documented_commands_work(serve: SandboxFactory, warehouse: str, tmp_path: Path) -> None:
     walk = Walk(tmp_path, serve(team_calls()), warehouse)
     names = [each.name for each in commands_to_run() if each.name not in ELSEWHERE]
 

@@ -15,10 +15,9 @@ from tests.meltano_project import needs_target_duckdb
 from tests.test_workflows import GITHUB, run_tool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from tap_tuple.sandbox import Sandbox
+    from tests.conftest import SandboxFactory
 
 WORKFLOW = ROOT / "docs/github-actions/pairing-report.yml"
 
@@ -100,9 +99,7 @@ def test_missing_token_fails_with_one_line() -> None:
 @pytest.mark.slow
 @pytest.mark.xdist_group("pairing report")
 @needs_target_duckdb
-def test_workflow_draws_the_report_and_a_summary(
-    serve: Callable[..., Sandbox], tmp_path: Path
-) -> None:
+def test_workflow_draws_the_report_and_a_summary(serve: SandboxFactory, tmp_path: Path) -> None:
     sandbox = serve(make_calls(20))
     summary = tmp_path / "summary.md"
     newcomer = Newcomer(tmp_path, TAP_TUPLE_API_URL=sandbox.url, GITHUB_STEP_SUMMARY=str(summary))

@@ -39,14 +39,10 @@ from tests.loaders.odd_calls import (
 from tests.loaders.table import render_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from tap_tuple.sandbox import Sandbox
-    from tests.conftest import TapCommand
+    from tests.conftest import SandboxFactory, TapCommand
     from tests.loaders.odd_calls import Rows
-
-    Serve = Callable[..., Sandbox]
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 HERE = [loader for loader in PUBLISHED if PYTHON in loader.pythons] + [StrictTarget]
@@ -131,7 +127,9 @@ def bookmarks(state: dict[str, Any]) -> dict[str, datetime]:
 
 
 @pytest.mark.slow
-def test_two_runs_load_every_row_unchanged(tap: TapCommand, serve: Serve, loader: Loader) -> None:
+def test_two_runs_load_every_row_unchanged(
+    tap: TapCommand, serve: SandboxFactory, loader: Loader
+) -> None:
     calls, newer = odd_calls(), newer_calls()
     log = CallLog(calls)
     sandbox = serve(log)
@@ -172,7 +170,7 @@ def test_two_runs_load_every_row_unchanged(tap: TapCommand, serve: Serve, loader
     ids=lambda kind: kind.name,
 )
 def test_database_column_types_are_the_documented_ones(
-    tap: TapCommand, serve: Serve, loader: Database
+    tap: TapCommand, serve: SandboxFactory, loader: Database
 ) -> None:
     """The schema limits ids to 64 bits. Without limits, they'd become HUGEINT in DuckDB."""
     load(tap.command(config=config_for(serve(odd_calls()))), loader)

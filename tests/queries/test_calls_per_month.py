@@ -12,10 +12,9 @@ from tests.conftest import config_for, make_call
 from tests.queries.warehouse import DUCKDB, Warehouse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from tap_tuple.sandbox import Sandbox
-    from tests.conftest import Run, TapCommand
+    from tests.conftest import Run, SandboxFactory, TapCommand
 
 
 @pytest.fixture
@@ -25,7 +24,7 @@ def database() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def test_late_call_causes_a_difference_until_it_is_loaded(
-    serve: Callable[..., Sandbox], tap: TapCommand, database: duckdb.DuckDBPyConnection
+    serve: SandboxFactory, tap: TapCommand, database: duckdb.DuckDBPyConnection
 ) -> None:
     log = calls_with_ends()
     sandbox = serve(log)

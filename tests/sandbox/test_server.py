@@ -15,9 +15,7 @@ from tap_tuple.sandbox.company import Company
 from tests.conftest import FIRST_END, api_time, clean_environment, make_call, make_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Serve = Callable[..., Sandbox]
+    from tests.conftest import SandboxFactory
 
 SINCE = "2020-01-01T00:00:00Z"
 
@@ -33,7 +31,7 @@ def ids(response: requests.Response) -> list[int]:
     return [call["id"] for call in response.json()]
 
 
-def test_request_without_a_valid_token_is_rejected(serve: Serve) -> None:
+def test_request_without_a_valid_token_is_rejected(serve: SandboxFactory) -> None:
     sandbox = serve(make_calls(3))
 
     assert get(sandbox, token="sk-tuple-other", since=SINCE).status_code == 401  # noqa: S106
@@ -41,14 +39,14 @@ def test_request_without_a_valid_token_is_rejected(serve: Serve) -> None:
     assert requests.get(url, timeout=10).status_code == 401
 
 
-def test_since_is_inclusive_and_until_is_exclusive(serve: Serve) -> None:
+def test_since_is_inclusive_and_until_is_exclusive(serve: SandboxFactory) -> None:
     sandbox = serve(make_calls(9))
     third, sixth = (api_time(FIRST_END + timedelta(minutes=n)) for n in (3, 6))
 
     assert ids(get(sandbox, since=third, until=sixth)) == [3, 4, 5]
 
 
-def test_until_defaults_to_now(serve: Serve) -> None:
+def test_until_defaults_to_now(serve: SandboxFactory) -> None:
     now = FIRST_END + timedelta(minutes=5)
     sandbox = serve(make_calls(9), clock=lambda: now)
 
@@ -59,11 +57,11 @@ def test_until_defaults_to_now(serve: Serve) -> None:
     "query",
     [{}, {"since": "yesterday"}, {"since": SINCE, "until": "soon"}, {"since": SINCE, "page": "0"}],
 )
-def test_invalid_query_is_rejected(serve: Serve, query: dict[str, str]) -> None:
+def test_invalid_query_is_rejected(serve: SandboxFactory, query: dict[str, str]) -> None:
     assert get(serve(make_calls(3)), **query).status_code == 422
 
 
-def test_page_size_defaults_to_100_and_is_at_most_1000(serve: Serve) -> None:
+def test_page_size_defaults_to_100_and_is_at_most_1000(serve: SandboxFactory) -> None:
     sandbox = serve(make_calls(1500))
 
     assert len(get(sandbox, since=SINCE).json()) == 100
@@ -71,7 +69,7 @@ def test_page_size_defaults_to_100_and_is_at_most_1000(serve: Serve) -> None:
     assert len(get(sandbox, since=SINCE, per_page=5000).json()) == 1000
 
 
-def test_pages_link_to_the_next_and_previous_page(serve: Serve) -> None:
+def test_pages_link_to_the_next_and_previous_page(serve: SandboxFactory) -> None:
     sandbox = serve(make_calls(25))
 
     first = get(sandbox, since=SINCE, per_page=10)
@@ -86,7 +84,7 @@ def test_pages_link_to_the_next_and_previous_page(serve: Serve) -> None:
     assert set(third.links) == {"prev"}
 
 
-def test_calls_are_sorted_by_end_whatever_the_utc_offset(serve: Serve) -> None:
+def test_calls_are_sorted_by_end_whatever_the_utc_offset(serve: SandboxFactory) -> None:
     calls = [
         make_call(1, ended_at="2026-03-02T12:00:00+02:00"),
         make_call(2, ended_at="2026-03-02T09:30:00Z"),
@@ -96,7 +94,7 @@ def test_calls_are_sorted_by_end_whatever_the_utc_offset(serve: Serve) -> None:
     assert ids(get(serve(calls), since=SINCE)) == [2, 3, 1]
 
 
-def test_rate_limit_is_60_requests_per_minute(serve: Serve) -> None:
+def test_rate_limit_is_60_requests_per_minute(serve: SandboxFactory) -> None:
     sandbox = serve(make_calls(3), requests_per_minute=60)
 
     statuses = [get(sandbox, since=SINCE).status_code for _ in range(60)]
@@ -107,11 +105,11 @@ def test_rate_limit_is_60_requests_per_minute(serve: Serve) -> None:
     assert 50 < int(rejected.headers["Retry-After"]) <= 60
 
 
-def test_unknown_path_is_not_found(serve: Serve) -> None:
+def test_unknown_path_is_not_found(serve: SandboxFactory) -> None:
     assert requests.get(f"{serve([]).url}/api/v1", timeout=10).status_code == 404
 
 
-def test_fault_affects_only_one_response(serve: Serve) -> None:
+def test_fault_affects_only_one_response(serve: SandboxFactory) -> None:
     sandbox = serve(make_calls(3))
     sandbox.faults.extend([faults.status(500), None, faults.reset])
 
@@ -122,7 +120,7 @@ def test_fault_affects_only_one_response(serve: Serve) -> None:
     assert [request.status for request in sandbox.requests] == [500, 200, None]
 
 
-def test_calls_can_be_added_and_deleted(serve: Serve) -> None:
+def test_calls_can_be_added_and_deleted(serve: SandboxFactory) -> None:
     log = CallLog(make_calls(3))
     sandbox = serve(log)
 

@@ -10,12 +10,7 @@ import pytest
 from tests.conftest import ROOT, bookmarks, config_for, expected_rows, make_calls, minute, state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tap_tuple.sandbox import Sandbox
-    from tests.conftest import TapCommand
-
-    Serve = Callable[..., Sandbox]
+    from tests.conftest import SandboxFactory, TapCommand
 
 CATALOG_SNAPSHOT = ROOT / "tests" / "catalog.json"
 
@@ -47,7 +42,9 @@ def test_properties_have_descriptions_and_plain_types(tap: TapCommand) -> None:
 
 
 @pytest.mark.parametrize("selected", ["calls", "call_participations"])
-def test_only_the_selected_stream_is_written(tap: TapCommand, serve: Serve, selected: str) -> None:
+def test_only_the_selected_stream_is_written(
+    tap: TapCommand, serve: SandboxFactory, selected: str
+) -> None:
     calls = make_calls(25)
     other = {"calls": "call_participations", "call_participations": "calls"}[selected]
     catalog = tap.discover(**{other: False})
@@ -59,7 +56,7 @@ def test_only_the_selected_stream_is_written(tap: TapCommand, serve: Serve, sele
     assert {m["stream"] for m in run.messages if m["type"] != "STATE"} == {selected}
 
 
-def test_stream_maps_may_include_deselected_streams(tap: TapCommand, serve: Serve) -> None:
+def test_stream_maps_may_include_deselected_streams(tap: TapCommand, serve: SandboxFactory) -> None:
     """If only the participations are selected, the calls' filter still applies to them."""
     maps = {
         "calls": {"__filter__": "id > 20"},
@@ -77,7 +74,7 @@ def test_stream_maps_may_include_deselected_streams(tap: TapCommand, serve: Serv
     assert only_participations.records("calls") == []
 
 
-def test_run_without_a_selected_stream_fails(tap: TapCommand, serve: Serve) -> None:
+def test_run_without_a_selected_stream_fails(tap: TapCommand, serve: SandboxFactory) -> None:
     sandbox = serve(make_calls(3))
 
     run = tap(
@@ -89,7 +86,7 @@ def test_run_without_a_selected_stream_fails(tap: TapCommand, serve: Serve) -> N
     assert (run.returncode, sandbox.requests) == (1, [])
 
 
-def test_catalog_may_omit_the_parent_stream(tap: TapCommand, serve: Serve) -> None:
+def test_catalog_may_omit_the_parent_stream(tap: TapCommand, serve: SandboxFactory) -> None:
     catalog = tap.discover()
     catalog["streams"] = [s for s in catalog["streams"] if s["tap_stream_id"] != "calls"]
 
@@ -99,7 +96,7 @@ def test_catalog_may_omit_the_parent_stream(tap: TapCommand, serve: Serve) -> No
     assert run.records("calls") == []
 
 
-def test_deselected_columns_are_left_out(tap: TapCommand, serve: Serve) -> None:
+def test_deselected_columns_are_left_out(tap: TapCommand, serve: SandboxFactory) -> None:
     catalog = tap.discover()
     for stream in catalog["streams"]:
         for entry in stream["metadata"]:
@@ -114,7 +111,9 @@ def test_deselected_columns_are_left_out(tap: TapCommand, serve: Serve) -> None:
         assert not {"user_email", "duration_seconds"} & set(schema["properties"])
 
 
-def test_column_missing_from_the_catalog_is_left_out(tap: TapCommand, serve: Serve) -> None:
+def test_column_missing_from_the_catalog_is_left_out(
+    tap: TapCommand, serve: SandboxFactory
+) -> None:
     catalog = tap.discover()
     for stream in catalog["streams"]:
         stream["schema"]["properties"].pop("user_email", None)
@@ -124,7 +123,7 @@ def test_column_missing_from_the_catalog_is_left_out(tap: TapCommand, serve: Ser
     assert "user_email" not in run.records("call_participations")[0]
 
 
-def test_catalog_without_keys_uses_the_default_keys(tap: TapCommand, serve: Serve) -> None:
+def test_catalog_without_keys_uses_the_default_keys(tap: TapCommand, serve: SandboxFactory) -> None:
     """Other tools and older versions leave out the keys and the replication method."""
     catalog = tap.discover()
     for stream in catalog["streams"]:
@@ -157,7 +156,7 @@ def test_catalog_without_keys_uses_the_default_keys(tap: TapCommand, serve: Serv
 )
 @pytest.mark.parametrize("place", ["metadata", "entry"])
 def test_unsupported_replication_is_rejected(
-    tap: TapCommand, serve: Serve, metadata: dict[str, str], error: str, place: str
+    tap: TapCommand, serve: SandboxFactory, metadata: dict[str, str], error: str, place: str
 ) -> None:
     """Catalogs have both in two places: the stream's entry, and its metadata."""
     sandbox = serve(make_calls(3))
@@ -178,7 +177,7 @@ def test_unsupported_replication_is_rejected(
 
 @pytest.mark.parametrize("place", ["metadata", "entry"])
 def test_full_table_replication_ignores_bookmarks(
-    tap: TapCommand, serve: Serve, place: str
+    tap: TapCommand, serve: SandboxFactory, place: str
 ) -> None:
     catalog = tap.discover()
     if place == "metadata":

@@ -14,13 +14,9 @@ import pytest
 from tests.conftest import clean_environment, config_for, make_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from tap_tuple.sandbox import Sandbox
-    from tests.conftest import TapCommand
-
-    Serve = Callable[..., Sandbox]
+    from tests.conftest import SandboxFactory, TapCommand
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -60,7 +56,7 @@ def test_invalid_log_level_is_reported_on_one_line(tap: TapCommand, level: str) 
 
 
 @pytest.mark.parametrize("name", ["LOGLEVEL", "TAP_TUPLE_LOGLEVEL", "SINGER_SDK_LOG_CONFIG"])
-def test_empty_log_settings_are_ignored(tap: TapCommand, serve: Serve, name: str) -> None:
+def test_empty_log_settings_are_ignored(tap: TapCommand, serve: SandboxFactory, name: str) -> None:
     config = config_for(serve(make_calls(3)))
 
     run = tap(config=config, env={name: ""})

@@ -15,13 +15,9 @@ from tap_tuple.singer.command import check_catalog, check_state, load_object
 from tests.conftest import Run, clean_environment, config_for, make_calls, minute, state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from tap_tuple.sandbox import Sandbox
-    from tests.conftest import TapCommand
-
-    Serve = Callable[..., Sandbox]
+    from tests.conftest import SandboxFactory, TapCommand
 
 LOGGER = logging.getLogger("test")
 BYTE_ORDER_MARK = "\ufeff"
@@ -160,7 +156,7 @@ def test_byte_order_mark_is_ignored(option: str) -> None:
     assert load(option, BYTE_ORDER_MARK + json.dumps(contents)) == contents
 
 
-def test_config_can_be_piped_in(tap: TapCommand, serve: Serve) -> None:
+def test_config_can_be_piped_in(tap: TapCommand, serve: SandboxFactory) -> None:
     """It starts with a byte order mark, as on Windows."""
     config = json.dumps(config_for(serve(make_calls(3))))
 
@@ -200,7 +196,9 @@ class TestState:
 
         assert load("--state", json.dumps(wrapped)) == state
 
-    def test_state_message_is_accepted_as_a_file(self, tap: TapCommand, serve: Serve) -> None:
+    def test_state_message_is_accepted_as_a_file(
+        self, tap: TapCommand, serve: SandboxFactory
+    ) -> None:
         message = {"type": "STATE", "value": state_of(minute(20), minute(20))}
 
         run = tap(config=config_for(serve(make_calls(30)), lookback_window=0), state=message)

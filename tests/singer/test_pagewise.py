@@ -14,12 +14,7 @@ from tap_tuple.tap import TapTuple
 from tests.conftest import FIRST_END, bookmarks, config_for, make_call, make_calls, minute, state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tap_tuple.sandbox import Sandbox
-    from tests.conftest import TapCommand
-
-    Serve = Callable[..., Sandbox]
+    from tests.conftest import SandboxFactory, TapCommand
 
 
 def streams_with(
@@ -101,13 +96,13 @@ class TestBookmark:
         assert bookmarks(calls.tap_state) == (minute(5), minute(5))
 
 
-def test_bookmarks_have_a_replication_key_and_value(tap: TapCommand, serve: Serve) -> None:
+def test_bookmarks_have_a_replication_key_and_value(tap: TapCommand, serve: SandboxFactory) -> None:
     run = tap(config=config_for(serve(make_calls(5))))
 
     assert run.state == state_of(minute(5), minute(5))
 
 
-def test_each_state_is_written_once(tap: TapCommand, serve: Serve) -> None:
+def test_each_state_is_written_once(tap: TapCommand, serve: SandboxFactory) -> None:
     """Each of the three pages moves the bookmarks. The second run only repeats its input state."""
     config = config_for(serve(make_calls(30)), page_size=10)
 
@@ -123,7 +118,9 @@ def test_each_state_is_written_once(tap: TapCommand, serve: Serve) -> None:
     assert [m["value"] for m in second.messages if m["type"] == "STATE"] == [first.state]
 
 
-def test_start_date_after_the_bookmark_logs_a_warning(tap: TapCommand, serve: Serve) -> None:
+def test_start_date_after_the_bookmark_logs_a_warning(
+    tap: TapCommand, serve: SandboxFactory
+) -> None:
     config = config_for(serve(make_calls(30)), start_date=minute(20))
 
     run = tap(config=config, state=state_of(minute(10), minute(25)))
@@ -132,7 +129,9 @@ def test_start_date_after_the_bookmark_logs_a_warning(tap: TapCommand, serve: Se
     assert run.stderr.count(line) == 1
 
 
-def test_bookmarks_never_move_back_during_a_lookback(tap: TapCommand, serve: Serve) -> None:
+def test_bookmarks_never_move_back_during_a_lookback(
+    tap: TapCommand, serve: SandboxFactory
+) -> None:
     before = state_of(minute(100), minute(80))
     sandbox = serve(make_calls(90))
 
@@ -147,7 +146,7 @@ def test_bookmarks_never_move_back_during_a_lookback(tap: TapCommand, serve: Ser
     assert run.ids("calls") == list(range(20, 91))
 
 
-def test_lookback_rows_are_written(tap: TapCommand, serve: Serve) -> None:
+def test_lookback_rows_are_written(tap: TapCommand, serve: SandboxFactory) -> None:
     """They're written even though no bookmark moves, so no STATE follows them."""
     run = tap(config=config_for(serve(make_calls(3))), state=state_of(minute(5), minute(5)))
 
@@ -155,7 +154,9 @@ def test_lookback_rows_are_written(tap: TapCommand, serve: Serve) -> None:
     assert len(run.ids("call_participations")) == 6
 
 
-def test_mixed_timestamp_formats_are_compared_as_instants(tap: TapCommand, serve: Serve) -> None:
+def test_mixed_timestamp_formats_are_compared_as_instants(
+    tap: TapCommand, serve: SandboxFactory
+) -> None:
     ends = [
         "2026-03-02T09:00:00Z",
         "2026-03-02T09:00:00.500Z",
@@ -188,7 +189,7 @@ def test_mixed_timestamp_formats_are_compared_as_instants(tap: TapCommand, serve
     ]
 
 
-def test_every_page_is_followed_by_a_state(tap: TapCommand, serve: Serve) -> None:
+def test_every_page_is_followed_by_a_state(tap: TapCommand, serve: SandboxFactory) -> None:
     for selected in ({}, {"call_participations": False}, {"calls": False}):
         config = config_for(serve(make_calls(95)), page_size=10)
         run = tap(config=config, catalog=tap.discover(**selected))
@@ -198,7 +199,7 @@ def test_every_page_is_followed_by_a_state(tap: TapCommand, serve: Serve) -> Non
         assert {calls or parts for calls, parts in states} - {None} == ends
 
 
-def test_failed_page_keeps_the_previous_state(tap: TapCommand, serve: Serve) -> None:
+def test_failed_page_keeps_the_previous_state(tap: TapCommand, serve: SandboxFactory) -> None:
     calls = make_calls(30)
     # A stream map that fails on one call of the second page.
     maps = {"calls": {"inverse": "1 / (id - 15)"}}
@@ -212,7 +213,9 @@ def test_failed_page_keeps_the_previous_state(tap: TapCommand, serve: Serve) -> 
     assert set(run.ids("calls")) | set(rest.ids("calls")) == set(range(1, 31))
 
 
-def test_participations_stay_incremental_without_calls(tap: TapCommand, serve: Serve) -> None:
+def test_participations_stay_incremental_without_calls(
+    tap: TapCommand, serve: SandboxFactory
+) -> None:
     log = CallLog(make_calls(30))
     sandbox = serve(log)
     config = config_for(sandbox, lookback_window=0, page_size=10)
@@ -226,7 +229,9 @@ def test_participations_stay_incremental_without_calls(tap: TapCommand, serve: S
     assert sandbox.requests[-1].query["since"] == "2026-03-02T09:29:59.000Z"
 
 
-def test_stream_selected_later_is_read_from_the_start(tap: TapCommand, serve: Serve) -> None:
+def test_stream_selected_later_is_read_from_the_start(
+    tap: TapCommand, serve: SandboxFactory
+) -> None:
     calls = make_calls(50)
     sandbox = serve(calls)
     config = config_for(sandbox, page_size=10, lookback_window=0)
@@ -252,7 +257,7 @@ def test_invalid_bookmark_is_reported_before_any_output(tap: TapCommand) -> None
     assert run.stdout == ""
 
 
-def test_future_bookmark_logs_a_warning(tap: TapCommand, serve: Serve) -> None:
+def test_future_bookmark_logs_a_warning(tap: TapCommand, serve: SandboxFactory) -> None:
     run = tap(config=config_for(serve(make_calls(3))), state=state_of("2099-01-01T00:00:00Z", None))
 
     warning = (
@@ -262,7 +267,7 @@ def test_future_bookmark_logs_a_warning(tap: TapCommand, serve: Serve) -> None:
     assert run.stderr.count(warning) == 1
 
 
-def test_ignored_bookmark_logs_a_warning(tap: TapCommand, serve: Serve) -> None:
+def test_ignored_bookmark_logs_a_warning(tap: TapCommand, serve: SandboxFactory) -> None:
     state = state_of(minute(2), minute(2))
     state["bookmarks"]["calls"]["replication_key"] = "updated_at"
 
@@ -277,7 +282,7 @@ def test_ignored_bookmark_logs_a_warning(tap: TapCommand, serve: Serve) -> None:
     assert run.ids("calls") == [1, 2, 3]
 
 
-def test_ignored_start_date_is_logged_once(tap: TapCommand, serve: Serve) -> None:
+def test_ignored_start_date_is_logged_once(tap: TapCommand, serve: SandboxFactory) -> None:
     config = config_for(serve(make_calls(3)), start_date="2025-01-01")
 
     run = tap(config=config, state=state_of(minute(100), minute(100)))

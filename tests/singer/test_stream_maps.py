@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tap_tuple.sandbox import Sandbox
     from tap_tuple.sandbox.company import Call
-    from tests.conftest import TapCommand
+    from tests.conftest import SandboxFactory, TapCommand
 
     Row = dict[str, Any]
     Rows = dict[str, list[Row]]
@@ -103,7 +102,7 @@ def hashed(rows: list[Row], algorithm: str, salt: str = "") -> list[Row]:
 
 
 @pytest.fixture
-def extract(tap: TapCommand, serve: Callable[..., Sandbox]) -> Extract:
+def extract(tap: TapCommand, serve: SandboxFactory) -> Extract:
     """A function that runs the tap on the canary calls, and passes its output to the target."""
 
     def extract(catalog: dict[str, Any] | None = None, **settings: Any) -> Extracted:
@@ -362,7 +361,7 @@ def test_batch_config_does_not_bypass_stream_maps(extract: Extract, tmp_path: Pa
     ],
 )
 def test_failing_expression_is_reported_without_its_value(
-    tap: TapCommand, serve: Callable[..., Sandbox], expression: str
+    tap: TapCommand, serve: SandboxFactory, expression: str
 ) -> None:
     run = tap(
         config=config_for(
@@ -378,7 +377,7 @@ def test_failing_expression_is_reported_without_its_value(
 
 
 def test_failing_map_of_a_stream_copy_names_the_copy(
-    tap: TapCommand, serve: Callable[..., Sandbox]
+    tap: TapCommand, serve: SandboxFactory
 ) -> None:
     maps = {"people": {"__source__": "call_participations", "user_email": "int(user_email)"}}
 
@@ -388,9 +387,7 @@ def test_failing_map_of_a_stream_copy_names_the_copy(
     assert error.startswith("stream_maps: the map of people failed with ")
 
 
-def test_missing_stream_map_config_setting_is_named(
-    tap: TapCommand, serve: Callable[..., Sandbox]
-) -> None:
+def test_missing_stream_map_config_setting_is_named(tap: TapCommand, serve: SandboxFactory) -> None:
     expression = "sha256(config['salt'] + user_email) if user_email else None"
 
     run = tap(
@@ -407,7 +404,7 @@ def test_missing_stream_map_config_setting_is_named(
 
 
 def test_null_key_properties_are_written_as_an_empty_list(
-    tap: TapCommand, serve: Callable[..., Sandbox]
+    tap: TapCommand, serve: SandboxFactory
 ) -> None:
     """The SDK's documentation recommends null, but loaders reject null in a SCHEMA."""
     maps = {"calls": {"__key_properties__": None}}

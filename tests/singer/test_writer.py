@@ -21,12 +21,7 @@ from tap_tuple.singer.writer import ATOMIC_BYTES, LineWriter, OutputError
 from tests.conftest import Run, bookmarks, clean_environment, config_for, make_calls, minute
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tap_tuple.sandbox import Sandbox
-    from tests.conftest import TapCommand
-
-    Serve = Callable[..., Sandbox]
+    from tests.conftest import SandboxFactory, TapCommand
 
 
 class Output(io.RawIOBase):
@@ -177,7 +172,11 @@ def rows_until_last_state(lines: list[str]) -> tuple[set[int], set[int], dict[st
     ],
 )
 def test_next_run_completes_a_stopped_run(
-    tap: TapCommand, serve: Serve, stop: signal.Signals | None, lines_read: int, unbuffered: str
+    tap: TapCommand,
+    serve: SandboxFactory,
+    stop: signal.Signals | None,
+    lines_read: int,
+    unbuffered: str,
 ) -> None:
     """The run is stopped by a signal or, if `stop` is None, by a target that closes the pipe."""
     calls = make_calls(600)
@@ -221,7 +220,7 @@ def test_next_run_completes_a_stopped_run(
 
 
 @pytest.mark.slow
-def test_sigterm_ends_a_run_with_a_stuck_target(tap: TapCommand, serve: Serve) -> None:
+def test_sigterm_ends_a_run_with_a_stuck_target(tap: TapCommand, serve: SandboxFactory) -> None:
     """The tap stops even if it's blocked by a full pipe."""
     config = config_for(serve(make_calls(5000)))
     command = tap.command(config=config)
@@ -237,7 +236,11 @@ def test_sigterm_ends_a_run_with_a_stuck_target(tap: TapCommand, serve: Serve) -
 @pytest.mark.parametrize(
     "attempt", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3, 4))]
 )
-def test_sigterm_ends_a_retry_wait_immediately(tap: TapCommand, serve: Serve, attempt: int) -> None:  # noqa: ARG001
+def test_sigterm_ends_a_retry_wait_immediately(
+    tap: TapCommand,
+    serve: SandboxFactory,
+    attempt: int,  # noqa: ARG001
+) -> None:
     """The signal arrives while the tap is still logging the message that announces the wait."""
     sandbox = serve(make_calls(30))
     sandbox.faults.extend([None, faults.rate_limited("300")])
@@ -255,7 +258,9 @@ def test_sigterm_ends_a_retry_wait_immediately(tap: TapCommand, serve: Serve, at
     assert bookmarks(state) == (minute(10), minute(10))
 
 
-def test_closed_standard_output_is_reported_on_one_line(tap: TapCommand, serve: Serve) -> None:
+def test_closed_standard_output_is_reported_on_one_line(
+    tap: TapCommand, serve: SandboxFactory
+) -> None:
     command = tap.command(config=config_for(serve(make_calls(3))))
 
     done = subprocess.run(
