@@ -189,15 +189,15 @@ class TapCommand:
         state: dict[str, Any] | None = None,
         catalog: dict[str, Any] | None = None,
         env: dict[str, str] | None = None,
-        time_flies: bool = False,
+        skip_waits: bool = False,
     ) -> Run:
-        """Run the tap until it exits. Its waits take no real time if `time_flies`."""
+        """Run the tap until it exits. `skip_waits` makes its waits take no real time."""
         command = self.command(*arguments, config=config, state=state, catalog=catalog)
         done = self._server.run(
             command[COMMAND_WORDS:],
             folder=self._folder,
             environment=clean_environment() | (env or {}),
-            time_flies=time_flies,
+            skip_waits=skip_waits,
         )
         run = Run(*done)
         # Check this after every run, whatever else a test checks.

@@ -43,7 +43,7 @@ class ForkServer:
         *,
         folder: Path,
         environment: dict[str, str],
-        time_flies: bool = False,
+        skip_waits: bool = False,
         program: str = "tap-tuple",
     ) -> tuple[int, str, str]:
         """Run the command line of a program until it exits.
@@ -58,7 +58,7 @@ class ForkServer:
             "environment": environment,
             "stdout": str(stdout),
             "stderr": str(stderr),
-            "time_flies": time_flies,
+            "skip_waits": skip_waits,
             "program": program,
         }
         assert self._process.stdin
@@ -94,8 +94,8 @@ def _run(request: dict[str, Any]) -> NoReturn:
     for number, name in ((0, os.devnull), (1, request["stdout"]), (2, request["stderr"])):
         flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         os.dup2(os.open(name, flags), number)
-    if request["time_flies"]:
-        _let_time_fly()
+    if request["skip_waits"]:
+        _skip_waits()
     returncode = 1
     try:
         sys.argv[1:] = request["arguments"]
@@ -110,7 +110,7 @@ def _run(request: dict[str, Any]) -> NoReturn:
         os._exit(returncode)
 
 
-def _let_time_fly() -> None:
+def _skip_waits() -> None:
     """Make sleep() advance the clock instead of waiting."""
     monotonic, waited = time.monotonic, [0.0]
     patch.multiple(time, sleep=waited.append, monotonic=lambda: monotonic() + sum(waited)).start()

@@ -219,7 +219,7 @@ def test_misleading_server_loses_no_call(
     log = CallLog([*make_calls(60), *calls], shuffle_ties=RANDOM)
     sandbox = serve(log, **SERVERS[server])
 
-    run = tap(config=config_for(sandbox, page_size=5), time_flies=True)
+    run = tap(config=config_for(sandbox, page_size=5), skip_waits=True)
 
     read = set(run.ids("calls"))
     assert read == {call["id"] for call in log.calls(FIRST_END)}
@@ -292,7 +292,7 @@ def test_implausible_response_is_retried(tap: TapCommand, serve: SandboxFactory,
     sandbox = serve(make_calls(30))
     sandbox.faults.extend([None, fault])
 
-    run = tap(config=config_for(sandbox, page_size=10), time_flies=True)
+    run = tap(config=config_for(sandbox, page_size=10), skip_waits=True)
 
     assert run.ids("calls") == list(range(1, 31))
     assert run.stderr.count(f"{reason}. Retrying in ") == 1
@@ -307,7 +307,7 @@ def test_persistently_implausible_response_ends_the_run(
     sandbox = serve(make_calls(30))
     sandbox.faults.extend([None, *[fault] * 40])
 
-    run = tap(config=config_for(sandbox, page_size=10), time_flies=True)
+    run = tap(config=config_for(sandbox, page_size=10), skip_waits=True)
 
     assert run.returncode == 1
     assert run.ids("calls") == list(range(1, 11))
@@ -348,6 +348,6 @@ def test_pages_smaller_than_the_overlap_lose_no_call(
         quarters, on_request=shrink, every_response=faults.without_headers("Link", "X-Total-Count")
     )
 
-    run = tap(config=config_for(sandbox, page_size=10), time_flies=True)
+    run = tap(config=config_for(sandbox, page_size=10), skip_waits=True)
 
     assert set(run.ids("calls")) == set(range(1, 41))

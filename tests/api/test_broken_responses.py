@@ -68,7 +68,7 @@ def test_broken_http_is_reported_without_private_data(
         config = {"api_url": server.url, "api_token": TOKEN}
         env = DEBUG | {"SINGER_SDK_LOG_CONFIG": str(log_config)}
 
-        run = tap(config=config, env=env, time_flies=True)
+        run = tap(config=config, env=env, skip_waits=True)
 
     logged = run.stderr + (tmp_path / "log.txt").read_text("utf-8")
     assert run.returncode == 1
@@ -85,7 +85,7 @@ def test_invalid_redirect_is_reported_on_one_line(
     sandbox = serve([])
     sandbox.faults.extend([faults.status(302, headers={"Location": location})] * 10)
 
-    run = tap(config=config_for(sandbox), time_flies=True)
+    run = tap(config=config_for(sandbox), skip_waits=True)
 
     assert sandbox.url in run.only_error
 
@@ -106,7 +106,7 @@ def test_hostile_response_is_retried(tap: TapCommand, serve: SandboxFactory, hos
     sandbox = serve(make_calls(30))
     sandbox.faults.extend([None, HOSTILE[hostile]])
 
-    run = tap(config=config_for(sandbox, page_size=10), time_flies=True)
+    run = tap(config=config_for(sandbox, page_size=10), skip_waits=True)
 
     assert run.returncode == 0
     assert set(run.ids("calls")) == set(range(1, 31))

@@ -74,7 +74,7 @@ def test_rows_are_written_exactly_once_despite_faults(
     for fault in injected:
         sandbox.faults.extend([fault, None])
 
-    run = tap(config=config_for(sandbox, page_size=10), time_flies=True)
+    run = tap(config=config_for(sandbox, page_size=10), skip_waits=True)
 
     assert run.returncode == 0
     assert run.ids("calls") == list(range(1, 101))
@@ -122,7 +122,7 @@ def test_final_error_states_the_cause_and_attempts(
     sandbox = serve(make_calls(3))
     sandbox.faults.extend([fault] * 40)
 
-    run = tap(config=config_for(sandbox), time_flies=True)
+    run = tap(config=config_for(sandbox), skip_waits=True)
 
     assert message in run.only_error
     assert f" after {len(sandbox.requests)} attempts" in run.only_error
@@ -133,7 +133,7 @@ def test_unreachable_host_is_reported_on_one_line(tap: TapCommand) -> None:
     port = free_port()
     config = {"api_url": f"http://127.0.0.1:{port}", "api_token": "sk-tuple-x"}
 
-    run = tap(config=config, time_flies=True)
+    run = tap(config=config, skip_waits=True)
 
     attempts = 1 + run.stderr.count("Connection refused. Retrying in ")
     assert 5 <= attempts <= 20
@@ -147,7 +147,7 @@ def test_broken_tls_handshake_is_retried(tap: TapCommand) -> None:
     """Load balancers close connections during the handshake. Only bad certificates are fatal."""
     with RawServer(b"") as server:
         config = {"api_url": server.url.replace("http:", "https:"), "api_token": "sk-tuple-x"}
-        run = tap("--test", config=config, time_flies=True)
+        run = tap("--test", config=config, skip_waits=True)
 
     assert len(server.received) == 2
     assert run.only_error.startswith(f"Can't reach {config['api_url']} after 2 attempts: ")
@@ -169,7 +169,7 @@ def test_metric_counts_all_attempts(tap: TapCommand, serve: SandboxFactory) -> N
     sandbox = serve(make_calls(3))
     sandbox.faults.extend([faults.rate_limited("1"), faults.status(500), faults.status(408)])
 
-    run = tap(config=config_for(sandbox), time_flies=True, env={"TAP_TUPLE_LOGLEVEL": "DEBUG"})
+    run = tap(config=config_for(sandbox), skip_waits=True, env={"TAP_TUPLE_LOGLEVEL": "DEBUG"})
 
     assert run.ids("calls") == [1, 2, 3]
     assert '"metric":"http_request_count","value":4' in run.stderr

@@ -39,9 +39,9 @@ def test_https_proxy_never_receives_the_token(tap: TapCommand) -> None:
     config = {"api_url": "https://tuple.invalid", "api_token": TOKEN}
     with RawServer(LOGIN_REQUIRED) as proxy:
         env = {"HTTPS_PROXY": proxy.url}
-        run = tap("--test", config=config, env=env, time_flies=True)
+        run = tap("--test", config=config, env=env, skip_waits=True)
         through_proxy = len(proxy.received)
-        tap("--test", config=config, env=env | {"NO_PROXY": "tuple.invalid"}, time_flies=True)
+        tap("--test", config=config, env=env | {"NO_PROXY": "tuple.invalid"}, skip_waits=True)
 
     assert run.only_error.startswith("The proxy requires a login (HTTP 407). ")
     assert through_proxy == 1
@@ -65,7 +65,7 @@ def test_missing_certificate_file_is_reported_without_retries(tap: TapCommand) -
 def test_unusable_proxy_is_reported_without_retries(tap: TapCommand, proxy: str) -> None:
     config = {"api_url": "https://tuple.invalid", "api_token": TOKEN}
 
-    run = tap("--test", config=config, env={"HTTPS_PROXY": proxy}, time_flies=True)
+    run = tap("--test", config=config, env={"HTTPS_PROXY": proxy}, skip_waits=True)
 
     assert "proxy" in run.only_error
     assert "Retrying" not in run.stderr
@@ -76,7 +76,7 @@ def test_proxy_password_is_not_logged(tap: TapCommand) -> None:
         url = proxy.url.replace("://", "://user:canary@")
         config = {"api_url": "https://tuple.invalid", "api_token": TOKEN}
         env = {"HTTPS_PROXY": url, "TAP_TUPLE_LOGLEVEL": "DEBUG"}
-        run = tap("--test", config=config, env=env, time_flies=True)
+        run = tap("--test", config=config, env=env, skip_waits=True)
 
     assert "canary" not in run.stdout + run.stderr
 

@@ -27,7 +27,7 @@ class CheckCommand:
         self,
         *arguments: str,
         sandbox: Sandbox | None = None,
-        time_flies: bool = False,
+        skip_waits: bool = False,
         **environment: str,
     ) -> Run:
         """Run the command, with the settings of a sandbox in the environment."""
@@ -38,7 +38,7 @@ class CheckCommand:
             list(arguments),
             folder=self._folder,
             environment=clean_environment() | settings | environment,
-            time_flies=time_flies,
+            skip_waits=skip_waits,
             program="tap-tuple-check",
         )
         run = Run(*done)

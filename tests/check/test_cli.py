@@ -85,7 +85,7 @@ def test_server_outage_is_an_error(serve: SandboxFactory, check_command: CheckCo
     sandbox = serve(make_calls(3))
     sandbox.faults.extend([None] + [faults.status(503)] * 60)
 
-    done = check_command(sandbox=sandbox, time_flies=True)
+    done = check_command(sandbox=sandbox, skip_waits=True)
 
     assert done.returncode == 2
     assert "Tuple didn't respond. Run the check again." in done.stderr.splitlines()[-1]
@@ -96,7 +96,7 @@ def test_exhausted_rate_limit_is_an_error(
 ) -> None:
     sandbox = serve(make_calls(3), every_response=faults.rate_limited())
 
-    done = check_command(sandbox=sandbox, time_flies=True)
+    done = check_command(sandbox=sandbox, skip_waits=True)
 
     assert (done.returncode, done.stdout) == (2, "")
     assert len(sandbox.requests) <= 30
