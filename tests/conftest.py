@@ -61,8 +61,8 @@ def pytest_report_header() -> str:
 
 
 @pytest.fixture
-def histories_wanted(request: pytest.FixtureRequest) -> tuple[int, int]:
-    """The number of random histories to play, and their seed."""
+def histories_options(request: pytest.FixtureRequest) -> tuple[int, int]:
+    """The number of random histories to run, and their seed."""
     return request.config.getoption("--histories"), int(os.environ[HISTORIES_SEED])
 
 

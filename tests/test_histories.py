@@ -91,14 +91,14 @@ class Change:
     """Positions of calls in the source."""
     late: list[float]
     """Calls finalized late, as seconds before the end of the period."""
-    moved_ahead: list[tuple[int, float]]
+    postponed: list[tuple[int, float]]
     """Positions of calls that get a later end, and by how many seconds."""
     edited: list[int]
     """Positions of calls that lose a participation."""
 
 
 @dataclass
-class Play:
+class RunPlan:
     """One run, and everything that happens before it and during it."""
 
     new_seconds: list[float]
@@ -140,16 +140,16 @@ new_seconds = instants(SECONDS_PER_RUN - 1)
 # This stays below LOOKBACK_SECONDS because a rounded bookmark may be half a millisecond too late.
 late_seconds = instants(LOOKBACK_SECONDS - 1)
 request_numbers = st.integers(1, 10)
-places = st.integers(0, 40)
+positions = st.integers(0, 40)
 changes = st.builds(
     Change,
-    deleted=st.lists(places, max_size=3),
+    deleted=st.lists(positions, max_size=3),
     late=st.lists(late_seconds, max_size=2),
-    moved_ahead=st.lists(st.tuples(places, instants(SECONDS_PER_RUN)), max_size=2),
-    edited=st.lists(places, max_size=2),
+    postponed=st.lists(st.tuples(positions, instants(SECONDS_PER_RUN)), max_size=2),
+    edited=st.lists(positions, max_size=2),
 )
-plays = st.builds(
-    Play,
+run_plans = st.builds(
+    RunPlan,
     new_seconds=st.lists(new_seconds, max_size=14),
     ties=st.lists(st.tuples(new_seconds, st.integers(2, 9)), max_size=1),
     late_before=st.lists(late_seconds, max_size=2),
@@ -166,8 +166,8 @@ plays = st.builds(
 )
 # Servers without a tie-breaker: more calls end at the same time than fit on a page, and each
 # response orders them differently. Little else goes wrong, so runs finish and bookmarks advance.
-reordered_crowds = st.builds(
-    Play,
+plans_with_reordered_ties = st.builds(
+    RunPlan,
     new_seconds=st.lists(new_seconds, max_size=4),
     ties=st.lists(st.tuples(instants(3), st.integers(4, 12)), min_size=1, max_size=2),
     late_before=st.just([]),
@@ -196,45 +196,47 @@ class Source:
 
     precision: str
     log: CallLog = field(default_factory=CallLog)
-    ever: dict[int, list[Call]] = field(default_factory=dict)
+    versions: dict[int, list[Call]] = field(default_factory=dict)
 
     def add(self, second: float) -> None:
-        number = len(self.ever) + 1
+        number = len(self.versions) + 1
         ended_at = in_microseconds(FIRST_END + timedelta(seconds=second))
         call = make_call(number, ended_at=ended_at, participations=number % 4)
-        self.ever[number] = [call]
+        self.versions[number] = [call]
         self.log.add(call)
 
     def change(self, change: Change, end: float) -> None:
         calls = list(self.log.calls(FIRST_END))
-        for place, seconds in change.moved_ahead:
-            if place < len(calls):
-                ended = datetime.fromisoformat(calls[place]["ended_at"])
+        for position, seconds in change.postponed:
+            if position < len(calls):
+                ended = datetime.fromisoformat(calls[position]["ended_at"])
                 latest = FIRST_END + timedelta(seconds=end)
                 later = max(ended, min(ended + timedelta(seconds=seconds), latest))
-                self._replace(calls[place], ended_at=in_microseconds(later))
-        for place in change.edited:
-            if place < len(calls):
-                seats = calls[place]["call_participations"]
-                self._replace(calls[place], call_participations=seats[1:])
-        for number in {calls[place]["id"] for place in change.deleted if place < len(calls)}:
+                self._replace(calls[position], ended_at=in_microseconds(later))
+        for position in change.edited:
+            if position < len(calls):
+                participations = calls[position]["call_participations"]
+                self._replace(calls[position], call_participations=participations[1:])
+        for number in {
+            calls[position]["id"] for position in change.deleted if position < len(calls)
+        }:
             self.log.delete(number)
         for before_end in change.late:
             self.add(end - before_end)
 
     def _replace(self, call: Call, **edits: Any) -> None:
         number = call["id"]
-        latest = self.ever[number][-1]
+        latest = self.versions[number][-1]
         self.log.delete(number)
-        self.ever[number].append(latest | edits)
+        self.versions[number].append(latest | edits)
         self.log.add(latest | edits)
 
-    def shown(self, calls: list[Call]) -> list[Call]:
+    def as_sent(self, calls: list[Call]) -> list[Call]:
         """Return calls as the API sends them, with less precise times."""
         response = PRECISIONS[self.precision](Response(200, json.dumps(calls).encode()))
         assert response
-        shown: list[Call] = json.loads(response.body)
-        return shown
+        as_sent: list[Call] = json.loads(response.body)
+        return as_sent
 
 
 def bookmark_of(state: dict[str, Any], stream: str) -> datetime:
@@ -280,40 +282,40 @@ class Target:
         self.state = state
 
 
-def play(source: Source, target: Target, each: Play, end: float) -> bool:
+def run_tap(source: Source, target: Target, plan: RunPlan, end: float) -> bool:
     """Run the tap once, pass its output to the target, and return whether the run finished."""
 
     def change(changes: dict[int, Change], number: int) -> None:
         if number in changes:
             source.change(changes[number], end)
 
-    source.log.shuffle_ties = Random(each.seed) if each.reorders_ties else None  # noqa: S311
+    source.log.shuffle_ties = Random(plan.seed) if plan.reorders_ties else None  # noqa: S311
     sandbox = Sandbox(
         source.log,
-        on_request=lambda number: change(each.changes, number),
-        on_count=lambda number: change(each.changes_after_count, number),
+        on_request=lambda number: change(plan.changes, number),
+        on_count=lambda number: change(plan.changes_after_count, number),
         every_response=faults.all_of(
-            PRECISIONS[source.precision], header_fault(each.headers, each.seed)
+            PRECISIONS[source.precision], header_fault(plan.headers, plan.seed)
         ),
-        max_per_page=each.max_per_page,
+        max_per_page=plan.max_per_page,
         requests_per_minute=10_000,
     )
     with sandbox:
-        by_number = (FAULTS.get(each.faults.get(number, "")) for number in range(1, 9))
+        by_number = (FAULTS.get(plan.faults.get(number, "")) for number in range(1, 9))
         sandbox.faults.extend(by_number)
         catalog = json.loads(CATALOG)
         for stream in catalog["streams"]:
             for entry in stream["metadata"]:
                 if not entry["breadcrumb"]:
-                    entry["metadata"]["selected"] = stream["tap_stream_id"] in each.selected
+                    entry["metadata"]["selected"] = stream["tap_stream_id"] in plan.selected
         config = {
             "api_url": sandbox.url,
             "api_token": sandbox.token,
-            "page_size": each.page_size,
+            "page_size": plan.page_size,
             "lookback_window": LOOKBACK_SECONDS,
             "requests_per_minute": 10_000,
         }
-        pipe = Pipe(each.killed_after_lines)
+        pipe = Pipe(plan.killed_after_lines)
         finished = False
         with simulated(pipe, SimulatedClock()):
             try:
@@ -324,14 +326,14 @@ def play(source: Source, target: Target, each: Play, end: float) -> bool:
             except KilledError:
                 event("killed")
             except SingerSDKError as error:
-                event(f"{type(error).__name__} {each.headers}")
+                event(f"{type(error).__name__} {plan.headers}")
     target.take(pipe.lines, finished=finished)
     assert len(sandbox.requests) < MAX_REQUESTS
     return finished
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
+def _silence_logs() -> Iterator[None]:
     """Silence the log of thousands of runs."""
     logging.disable(logging.CRITICAL)
     yield
@@ -339,8 +341,8 @@ def _quiet() -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_random_histories_never_lose_a_row(histories_wanted: tuple[int, int]) -> None:
-    count, seed_value = histories_wanted
+def test_random_histories_never_lose_a_row(histories_options: tuple[int, int]) -> None:
+    count, seed_value = histories_options
 
     @seed(seed_value)
     @settings(
@@ -352,32 +354,32 @@ def test_random_histories_never_lose_a_row(histories_wanted: tuple[int, int]) ->
     )
     @given(
         st.sampled_from(sorted(PRECISIONS)),
-        st.lists(plays | reordered_crowds, min_size=1, max_size=3),
+        st.lists(run_plans | plans_with_reordered_ties, min_size=1, max_size=3),
     )
-    def history(precision: str, script: list[Play]) -> None:
+    def history(precision: str, plans: list[RunPlan]) -> None:
         source, target = Source(precision), Target()
-        for number, each in enumerate(script):
+        for number, plan in enumerate(plans):
             start = number * SECONDS_PER_RUN
-            for before_start in each.late_before if number else ():
+            for before_start in plan.late_before if number else ():
                 source.add(start - before_start)
-            for second in each.new_seconds:
+            for second in plan.new_seconds:
                 source.add(start + second)
-            for second, count in each.ties:
+            for second, count in plan.ties:
                 for _ in range(count):
                     source.add(start + second)
-            finished = play(source, target, each, start + SECONDS_PER_RUN - 1)
-            if finished and each.is_undisturbed and each.selected == STREAMS:
+            finished = run_tap(source, target, plan, start + SECONDS_PER_RUN - 1)
+            if finished and plan.is_undisturbed and plan.selected == STREAMS:
                 present = {call["id"] for call in source.log.calls(FIRST_END)}
                 skipped = present - target.rows["calls"].keys()
                 assert not skipped, f"an undisturbed run skipped {skipped}"
-        undisturbed = Play([], [], [], 5, 1000, STREAMS, None, {}, "correct", {}, {}, 0)
+        undisturbed = RunPlan([], [], [], 5, 1000, STREAMS, None, {}, "correct", {}, {}, 0)
         since = target.latest_bookmark()
-        assert play(source, target, undisturbed, len(script) * SECONDS_PER_RUN)
+        assert run_tap(source, target, undisturbed, len(plans) * SECONDS_PER_RUN)
 
-        left = source.shown(list(source.log.calls(FIRST_END)))
-        every = source.shown([call for versions in source.ever.values() for call in versions])
+        remaining = source.as_sent(list(source.log.calls(FIRST_END)))
+        ever_sent = source.as_sent([call for calls in source.versions.values() for call in calls])
         for name, rows, known in zip(
-            STREAMS, expected_rows(left), expected_rows(every), strict=True
+            STREAMS, expected_rows(remaining), expected_rows(ever_sent), strict=True
         ):
             kept = target.rows[name]
             missing = [row["id"] for row in rows if row["id"] not in kept]
