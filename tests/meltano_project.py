@@ -11,9 +11,9 @@ import pytest
 
 from tests.conftest import ROOT, clean_environment
 
-DUCKDB_IS_HERE = sys.version_info < (3, 14)
+TARGET_DUCKDB_WORKS = sys.version_info < (3, 14)
 needs_target_duckdb = pytest.mark.skipif(
-    not DUCKDB_IS_HERE,
+    not TARGET_DUCKDB_WORKS,
     reason="expected: target-duckdb needs DuckDB 1.2, which has no wheel for Python 3.14",
 )
 
@@ -52,11 +52,11 @@ class MeltanoProject:
         Returns:
             Its combined output.
         """
-        done = self.try_to(*arguments, env=env)
+        done = self.run_unchecked(*arguments, env=env)
         assert done.returncode == 0, done.stdout
         return done.stdout
 
-    def follow(self, commands: str, env: dict[str, str]) -> None:
+    def run_shell(self, commands: str, env: dict[str, str]) -> None:
         """Run shell commands, like someone who pastes them. All of them must succeed."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
@@ -70,7 +70,7 @@ class MeltanoProject:
         )
         assert done.returncode == 0, f"{commands}\n{done.stdout}"
 
-    def try_to(
+    def run_unchecked(
         self, *arguments: str, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a Meltano command that may fail."""

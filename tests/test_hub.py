@@ -290,7 +290,7 @@ def test_documented_steps_load_calls_into_a_new_project(
 
     with psycopg.connect(postgres, autocommit=True) as database:
         database.execute("DROP SCHEMA IF EXISTS tap_tuple CASCADE")
-        empty_project.follow(commands, {"TAP_TUPLE_API_URL": sandbox.url})
+        empty_project.run_shell(commands, {"TAP_TUPLE_API_URL": sandbox.url})
         rows = database.execute(
             "SELECT count(*), min(ended_at)::text FROM tap_tuple.calls"
         ).fetchone()

@@ -17,7 +17,7 @@ from tap_tuple.sandbox import CallLog, faults
 from tap_tuple.sandbox.company import Company
 from tests.conftest import COLUMNS, expected_rows, make_call, make_calls
 from tests.docs.documents import block, blocks
-from tests.meltano_project import DUCKDB_IS_HERE, MeltanoProject, needs_target_duckdb
+from tests.meltano_project import TARGET_DUCKDB_WORKS, MeltanoProject, needs_target_duckdb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which the project's plugins are installed."""
     folder = tmp_path_factory.mktemp("meltano")
     project = MeltanoProject.copy_of_this_project(folder / "project", system=folder)
-    project("install", *(() if DUCKDB_IS_HERE else WITHOUT_DUCKDB))
+    project("install", *(() if TARGET_DUCKDB_WORKS else WITHOUT_DUCKDB))
     return folder
 
 
@@ -144,7 +144,7 @@ def test_config_test_checks_the_token_with_one_request(
     assert "Plugin configuration is valid" in good
     assert len(sandbox.requests) == 1
 
-    bad = meltano.try_to(
+    bad = meltano.run_unchecked(
         "config", "test", "tap-tuple", env=env | {"TAP_TUPLE_API_TOKEN": "sk-tuple-canary"}
     )
     assert bad.returncode != 0
@@ -167,7 +167,7 @@ def test_meltano_output_contains_no_private_data(
 
     for fault, returncode in ((None, 0), (faults.status(403, b"person0@lumen.example"), 1)):
         sandbox.faults.extend([None, fault])
-        run = meltano.try_to("run", "tap-tuple", "target-duckdb", env=env)
+        run = meltano.run_unchecked("run", "tap-tuple", "target-duckdb", env=env)
 
         assert run.returncode == returncode, run.stdout
         assert "Reading " in run.stdout

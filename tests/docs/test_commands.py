@@ -1,7 +1,7 @@
 """Runs the commands in the documents, unchanged and in order, and checks their results.
 
-A block of commands is marked ``<!-- run: name -->`` in its document. `Walk` has a fresh clone, in
-which its method ``check_name`` runs the block and checks the result.
+A block of commands is marked ``<!-- run: name -->`` in its document. The method ``check_name`` of
+`Walkthrough` runs the block in a fresh clone and checks the result.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 STATE = "dev:tap-tuple-to-target-postgres"
 LAST_END = "2026-03-02T09:20:00.000Z"
 
-ASIDE = ("look", "query", "run and report", "plain", "sandbox server")
+RUN_IN_PARALLEL = ("look", "query", "run and report", "plain", "sandbox server")
 """Blocks that don't use the team's tables. They run in order, in parallel with the others."""
 
-ELSEWHERE = {"project"}
+TESTED_ELSEWHERE = {"project"}
 """Blocks that need an empty project. The tests of the Meltano Hub definition run them."""
 
 
@@ -63,9 +63,9 @@ def warehouse(postgres: str) -> Iterator[str]:
 
 
 def test_every_documented_command_has_a_check() -> None:
-    names = {each.name.replace(" ", "_") for each in commands_to_run()} - ELSEWHERE
+    names = {each.name.replace(" ", "_") for each in commands_to_run()} - TESTED_ELSEWHERE
 
-    assert names == {name.removeprefix("check_") for name in vars(Walk) if "check_" in name}
+    assert names == {name.removeprefix("check_") for name in vars(Walkthrough) if "check_" in name}
 
 
 @pytest.mark.slow
@@ -73,23 +73,27 @@ def test_every_documented_command_has_a_check() -> None:
 @pytest.mark.xdist_group("newcomer")
 @needs_target_duckdb
 def test_documented_commands_work(serve: SandboxFactory, warehouse: str, tmp_path: Path) -> None:
-    walk = Walk(tmp_path, serve(team_calls()), warehouse)
-    names = [each.name for each in commands_to_run() if each.name not in ELSEWHERE]
+    walkthrough = Walkthrough(tmp_path, serve(team_calls()), warehouse)
+    names = [each.name for each in commands_to_run() if each.name not in TESTED_ELSEWHERE]
 
-    with ThreadPoolExecutor(max_workers=1) as aside:
-        walk.follow(names[0])
-        others = {name: aside.submit(walk.follow, name) for name in names if name in ASIDE}
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        walkthrough.run_block(names[0])
+        futures = {
+            name: pool.submit(walkthrough.run_block, name)
+            for name in names
+            if name in RUN_IN_PARALLEL
+        }
         for name in names[1:]:
             if name == "delete in duckdb":
                 # Wait, because two simultaneous runs with the same loader may both fail.
-                others["run and report"].result()
-            if name not in ASIDE:
-                walk.follow(name)
-        for other in others.values():
-            other.result()
+                futures["run and report"].result()
+            if name not in RUN_IN_PARALLEL:
+                walkthrough.run_block(name)
+        for future in futures.values():
+            future.result()
 
 
-class Walk:
+class Walkthrough:
     """Follows the documents and checks the result of each block of commands."""
 
     def __init__(self, folder: Path, sandbox: Sandbox, warehouse: str) -> None:
@@ -100,21 +104,21 @@ class Walk:
         self.clone = self.newcomer.clone
         self.plain = folder / "plain"
 
-    def follow(self, name: str) -> None:
+    def run_block(self, name: str) -> None:
         """Run a block and check its result, with the check method named after the block."""
-        commands = self.own(block(f"run: {name}").text)
+        commands = self.with_test_values(block(f"run: {name}").text)
         getattr(self, f"check_{name.replace(' ', '_')}")(commands)
 
-    def own(self, text: str) -> str:
+    def with_test_values(self, text: str) -> str:
         """Replace the token, database and repository in a text with those of this test."""
         url = self.warehouse.replace("://", "+psycopg://")
-        own = {
+        replacements = {
             "sk-tuple-...": self.sandbox.token,
             "postgresql+psycopg://user:password@localhost/warehouse": url,
             REPOSITORY: str(self.clone),
         }
-        for shown, mine in own.items():
-            text = text.replace(shown, mine)
+        for documented, actual in replacements.items():
+            text = text.replace(documented, actual)
         return text
 
     def check_sandbox(self, commands: str) -> None:
@@ -235,7 +239,9 @@ class Walk:
     def check_plain(self, commands: str) -> None:
         self.plain.mkdir()
         for name in (".env", "load.sh"):
-            (self.plain / name).write_text(self.own(block(f"file: {name}").text), "utf-8")
+            (self.plain / name).write_text(
+                self.with_test_values(block(f"file: {name}").text), "utf-8"
+            )
 
         self.newcomer.run(commands, self.plain)
         assert len(self.lines(self.plain, "calls")) == 30

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from tests.loaders.odd_calls import Rows
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-HERE = [loader for loader in PUBLISHED if PYTHON in loader.pythons] + [StrictTarget]
+AVAILABLE = [loader for loader in PUBLISHED if PYTHON in loader.pythons] + [StrictTarget]
 """The loaders that work with this version of Python."""
 
 
@@ -53,10 +53,12 @@ HERE = [loader for loader in PUBLISHED if PYTHON in loader.pythons] + [StrictTar
 def _installed() -> None:
     """Install all loaders in parallel before the first one is needed."""
     with ThreadPoolExecutor() as pool:
-        list(pool.map(install, {loader.requirements for loader in HERE if loader.requirements}))
+        list(
+            pool.map(install, {loader.requirements for loader in AVAILABLE if loader.requirements})
+        )
 
 
-@pytest.fixture(params=HERE, ids=lambda loader: loader.name.replace(" ", "-"))
+@pytest.fixture(params=AVAILABLE, ids=lambda loader: loader.name.replace(" ", "-"))
 def loader(request: pytest.FixtureRequest, tmp_path: Path, _installed: None) -> Loader:
     """A loader with an empty destination."""
     kind: type[Loader] = request.param
