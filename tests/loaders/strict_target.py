@@ -76,7 +76,7 @@ class StrictTarget:
             case "STATE":
                 self._take_state(message)
             case _:
-                _reject("the type is none of SCHEMA, RECORD and STATE")
+                _reject("the type isn't SCHEMA, RECORD or STATE")
 
     def _take_schema(self, message: dict[str, Any]) -> None:
         name = _stream_name(message)
@@ -93,7 +93,7 @@ class StrictTarget:
         if not _is_list_of_names(bookmarks):
             _reject(f"SCHEMA of {name!r} has bookmark_properties that aren't a list of names")
         for unknown in sorted({*key, *bookmarks} - properties):
-            _reject(f"SCHEMA of {name!r} has no property {unknown!r}, and names it")
+            _reject(f"SCHEMA of {name!r} names an unknown property, {unknown!r}")
         formats = FormatChecker(formats=())
         formats.checks("date-time")(is_rfc_3339)
         for draft, validator in DRAFTS.items():
@@ -101,7 +101,7 @@ class StrictTarget:
                 validator.check_schema(schema)
             except SchemaError as error:
                 where = "/".join(map(str, error.absolute_path))
-                _reject(f"SCHEMA of {name!r} isn't a schema of {draft} at {where!r}")
+                _reject(f"SCHEMA of {name!r} isn't valid JSON Schema {draft} at {where!r}")
         self._streams[name] = Stream(
             properties,
             tuple(key),
@@ -115,7 +115,7 @@ class StrictTarget:
         stream = self._streams[name]
         record = message.get("record")
         if not isinstance(record, dict):
-            _reject(f"RECORD of {name!r} has no object as its record")
+            _reject(f"RECORD of {name!r} needs an object as its record")
         extracted = message.get("time_extracted", "1970-01-01T00:00:00Z")
         if not isinstance(extracted, str) or not is_rfc_3339(extracted):
             _reject(f"RECORD of {name!r} has a time_extracted that isn't an RFC 3339 date-time")
@@ -123,17 +123,17 @@ class StrictTarget:
             if record.get(each) is None:
                 _reject(f"RECORD of {name!r} has no value for its key {each!r}")
         for unknown in sorted(set(record) - stream.properties):
-            _reject(f"RECORD of {name!r} has {unknown!r}, which its schema has not")
+            _reject(f"RECORD of {name!r} has {unknown!r}, which isn't in its schema")
         for draft, validator in stream.validators.items():
             for error in validator.iter_errors(record):
                 where = "/".join(map(str, error.absolute_path))
-                _reject(f"RECORD of {name!r} breaks {error.validator!r} ({draft}) at {where!r}")
+                _reject(f"RECORD of {name!r} violates {error.validator!r} ({draft}) at {where!r}")
         self.rows[name, json.dumps([record[each] for each in stream.key])] = record
 
     def _take_state(self, message: dict[str, Any]) -> None:
         value = message.get("value")
         if not isinstance(value, dict):
-            _reject("STATE has no object as its value")
+            _reject("STATE needs an object as its value")
         bookmarks = value.get("bookmarks", {})
         if not isinstance(bookmarks, dict):
             _reject("STATE has bookmarks that aren't an object")
@@ -157,7 +157,7 @@ def read_message(line: bytes) -> dict[str, Any]:
     try:
         message = json.loads(
             line.decode(),
-            object_pairs_hook=_object_without_repetition,
+            object_pairs_hook=_object_with_unique_names,
             parse_constant=_reject_constant,
         )
     except (ValueError, RecursionError):
@@ -202,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 1 if a line broke a rule.
     """
-    parser = argparse.ArgumentParser(description="Store Singer messages that break no rule.")
+    parser = argparse.ArgumentParser(description="Store valid Singer messages.")
     parser.add_argument("--output", type=Path, required=True, help="folder of rows.sqlite")
     folder: Path = parser.parse_args(arguments).output
     target = StrictTarget()
@@ -235,7 +235,7 @@ def _store(folder: Path, rows: Mapping[tuple[str, str], dict[str, Any]]) -> None
 def _stream_name(message: dict[str, Any]) -> str:
     name = message.get("stream")
     if not isinstance(name, str) or not name:
-        _reject(f"{message['type']} names no stream")
+        _reject(f"{message['type']} has no stream name")
     return name
 
 
@@ -243,7 +243,7 @@ def _is_list_of_names(value: object) -> TypeGuard[list[str]]:
     return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
-def _object_without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object_with_unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
         msg = "a name is repeated in an object"

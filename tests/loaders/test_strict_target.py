@@ -64,27 +64,27 @@ BROKEN = {
     "duplicate name in an object": (RECORD.replace(b'"at"', b'"id"'), "the line isn't JSON"),
     "deeply nested arrays": (b"[" * 100_000 + b"\n", "the line isn't JSON"),
     "array": (b'["canary@lumen.example"]\n', "the line isn't a JSON object"),
-    "missing type": (line(stream="calls"), "the type is none of SCHEMA, RECORD and STATE"),
+    "missing type": (line(stream="calls"), "the type isn't SCHEMA, RECORD or STATE"),
     "BATCH": (
         line(type="BATCH", stream="calls", manifest=[CANARY]),
-        "the type is none of SCHEMA, RECORD and STATE",
+        "the type isn't SCHEMA, RECORD or STATE",
     ),
     "ACTIVATE_VERSION": (
         line(type="ACTIVATE_VERSION", stream="calls", version=1),
-        "the type is none of SCHEMA, RECORD and STATE",
+        "the type isn't SCHEMA, RECORD or STATE",
     ),
-    "RECORD without a stream": (line(type="RECORD", record={"id": 1}), "RECORD names no stream"),
+    "RECORD without a stream": (line(type="RECORD", record={"id": 1}), "RECORD has no stream name"),
     "RECORD of an unknown stream": (
         record_line("people", id=1, email=CANARY),
         "RECORD of 'people' comes before its SCHEMA",
     ),
     "RECORD without a record": (
         line(type="RECORD", stream="calls"),
-        "RECORD of 'calls' has no object as its record",
+        "RECORD of 'calls' needs an object as its record",
     ),
     "RECORD with a list as its record": (
         line(type="RECORD", stream="calls", record=[CANARY]),
-        "RECORD of 'calls' has no object as its record",
+        "RECORD of 'calls' needs an object as its record",
     ),
     "time_extracted without a time zone": (
         line(type="RECORD", stream="calls", record={"id": 1}, time_extracted="2026-03-02T09:00:00"),
@@ -104,22 +104,22 @@ BROKEN = {
     ),
     "RECORD with an unknown property": (
         record_line(id=1, name=CANARY),
-        "RECORD of 'calls' has 'name', which its schema has not",
+        "RECORD of 'calls' has 'name', which isn't in its schema",
     ),
     "RECORD with a value of the wrong type": (
         record_line(id=1, email=[CANARY]),
-        "RECORD of 'calls' breaks 'type' (Draft 4) at 'email'",
+        "RECORD of 'calls' violates 'type' (Draft 4) at 'email'",
     ),
     "float that is an integer only in draft 7": (
         record_line(id=1.0, email=CANARY),
-        "RECORD of 'calls' breaks 'type' (Draft 4) at 'id'",
+        "RECORD of 'calls' violates 'type' (Draft 4) at 'id'",
     ),
     "email as a date-time": (
         record_line(id=1, at=CANARY),
-        "RECORD of 'calls' breaks 'format' (Draft 4) at 'at'",
+        "RECORD of 'calls' violates 'format' (Draft 4) at 'at'",
     ),
     "repeated SCHEMA": (SCHEMA, "SCHEMA of 'calls' is repeated"),
-    "SCHEMA without a stream": (schema_line(stream=""), "SCHEMA names no stream"),
+    "SCHEMA without a stream": (schema_line(stream=""), "SCHEMA has no stream name"),
     "SCHEMA without a schema": (
         schema_line(stream="people", schema=None),
         "SCHEMA of 'people' has no schema with properties",
@@ -142,11 +142,11 @@ BROKEN = {
     ),
     "SCHEMA with an unknown key property": (
         schema_line(stream="people", key_properties=["uuid"]),
-        "SCHEMA of 'people' has no property 'uuid', and names it",
+        "SCHEMA of 'people' names an unknown property, 'uuid'",
     ),
     "SCHEMA with an unknown bookmark property": (
         schema_line(stream="people", bookmark_properties=["since"]),
-        "SCHEMA of 'people' has no property 'since', and names it",
+        "SCHEMA of 'people' names an unknown property, 'since'",
     ),
     "SCHEMA with text as bookmark_properties": (
         schema_line(stream="people", bookmark_properties="at"),
@@ -158,7 +158,7 @@ BROKEN = {
             schema={"properties": {"id": {"type": "int"}}},
             bookmark_properties=None,
         ),
-        "SCHEMA of 'people' isn't a schema of Draft 4 at 'properties/id/type'",
+        "SCHEMA of 'people' isn't valid JSON Schema Draft 4 at 'properties/id/type'",
     ),
     "SCHEMA that is valid only in draft 4": (
         schema_line(
@@ -166,12 +166,12 @@ BROKEN = {
             schema={"properties": {"id": {"maximum": 9, "exclusiveMaximum": True}}},
             bookmark_properties=None,
         ),
-        "SCHEMA of 'people' isn't a schema of Draft 7 at 'properties/id/exclusiveMaximum'",
+        "SCHEMA of 'people' isn't valid JSON Schema Draft 7 at 'properties/id/exclusiveMaximum'",
     ),
-    "STATE without a value": (line(type="STATE"), "STATE has no object as its value"),
+    "STATE without a value": (line(type="STATE"), "STATE needs an object as its value"),
     "STATE with text as its value": (
         line(type="STATE", value=CANARY),
-        "STATE has no object as its value",
+        "STATE needs an object as its value",
     ),
     "STATE with a list of bookmarks": (
         line(type="STATE", value={"bookmarks": [CANARY]}),
@@ -228,7 +228,7 @@ def test_records_are_also_validated_with_draft_7(take: Take) -> None:
     )
 
     assert take(schema + record_line(id=2)) == (0, "", "")
-    rule = "RECORD of 'calls' breaks 'const' (Draft 7) at 'id'"
+    rule = "RECORD of 'calls' violates 'const' (Draft 7) at 'id'"
     assert take(schema + record_line(id=1)) == (1, "", f"line 2: {rule}\n")
 
 
