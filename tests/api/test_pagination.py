@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 LINK = '<https://elsewhere.example/api/v2/call_usage?page=7&per_page=3&since=x>; rel="next"'
 
 
-def response(count: int | str | None = None, *, link: bool = False) -> requests.Response:
-    made = requests.Response()
+def make_response(count: int | str | None = None, *, link: bool = False) -> requests.Response:
+    response = requests.Response()
     if count is not None:
-        made.headers["X-Total-Count"] = str(count)
+        response.headers["X-Total-Count"] = str(count)
     if link:
-        made.headers["Link"] = LINK
-    return made
+        response.headers["Link"] = LINK
+    return response
 
 
 def calls_ending_at(*seconds: float) -> list[Call]:
@@ -55,9 +55,9 @@ def by_id(calls: list[Call]) -> dict[int, Call]:
 
 def next_request(pages: CallPages) -> str | None:
     """Return the next query string, with times cut to minutes and seconds. None at the end."""
-    if not pages.has_more(response()):
+    if not pages.has_more(make_response()):
         return None
-    query, _, _ = pages.get_next_url(response()).removeprefix("?").partition("#")
+    query, _, _ = pages.get_next_url(make_response()).removeprefix("?").partition("#")
     return query.replace("2026-03-02T09%3A", "").replace("%3A", ":").replace(".000Z", "")
 
 
@@ -192,7 +192,7 @@ class TestPagingByTime:
     def test_next_request_starts_a_second_before_the_last_call(self) -> None:
         pages = CallPages(FIRST_END, 3)
 
-        page = pages.take(response(9), calls_ending_at(0, 10, 20))
+        page = pages.take(make_response(9), calls_ending_at(0, 10, 20))
 
         assert next_request(pages) == "since=00:19&per_page=4"
         assert pages.calls_missing == 6
@@ -200,10 +200,10 @@ class TestPagingByTime:
 
     def test_larger_page_makes_up_for_repeated_calls(self) -> None:
         pages = CallPages(FIRST_END, 3)
-        pages.take(response(9), calls_ending_at(0, 19.5, 20))
+        pages.take(make_response(9), calls_ending_at(0, 19.5, 20))
         assert next_request(pages) == "since=00:19&per_page=5"
 
-        page = pages.take(response(8), calls_ending_at(19.5, 20, 30, 40, 50))
+        page = pages.take(make_response(8), calls_ending_at(19.5, 20, 30, 40, 50))
 
         assert page.calls == calls_ending_at(30, 40, 50)
         assert next_request(pages) == "since=00:49&per_page=4"
@@ -211,24 +211,24 @@ class TestPagingByTime:
     def test_per_page_never_exceeds_the_api_maximum(self) -> None:
         pages = CallPages(FIRST_END, 1000)
 
-        pages.take(response(5000), calls_ending_at(*range(1000)))
+        pages.take(make_response(5000), calls_ending_at(*range(1000)))
 
         assert next_request(pages) == "since=16:38&per_page=1000"
 
     def test_changed_call_is_returned_again(self) -> None:
         pages = CallPages(FIRST_END, 2)
-        pages.take(response(3), calls_ending_at(0, 10))
+        pages.take(make_response(3), calls_ending_at(0, 10))
         (before,) = calls_ending_at(10)
         changed = Call(id=before.id, ended_at=before.ended_at, duration_seconds=7)
 
-        page = pages.take(response(2), [changed, *calls_ending_at(20)])
+        page = pages.take(make_response(2), [changed, *calls_ending_at(20)])
 
         assert page.calls == [changed, *calls_ending_at(20)]
 
     def test_paging_stops_at_the_limit(self) -> None:
         pages = CallPages(FIRST_END, 1, limit=1)
 
-        pages.take(response(99, link=True), calls_ending_at(0))
+        pages.take(make_response(99, link=True), calls_ending_at(0))
 
         assert next_request(pages) is None
 
@@ -238,8 +238,8 @@ class TestPagingByTime:
         tokens = []
         while not pages.finished:
             tokens.append(pages.current_value)
-            pages.take(response(9), calls_ending_at(0) if next_page(pages) == 1 else [])
-            pages.advance(response(9))
+            pages.take(make_response(9), calls_ending_at(0) if next_page(pages) == 1 else [])
+            pages.advance(make_response(9))
 
         assert len(tokens) > 3
         assert len(set(tokens)) == len(tokens)
@@ -269,19 +269,21 @@ class TestEnd:
     ) -> None:
         """The calls at 0 and 10 seconds have been read already. The one at 10 is repeated."""
         pages = CallPages(FIRST_END, 2)
-        pages.take(response(3, link=True), calls_ending_at(0, 10))
+        pages.take(make_response(3, link=True), calls_ending_at(0, 10))
 
-        pages.take(response(count, link=link), calls)
+        pages.take(make_response(count, link=link), calls)
 
         assert (next_request(pages) is None) is is_end
 
     def test_count_that_is_too_high_is_ignored_eventually(self) -> None:
         pages = CallPages(FIRST_END, 2)
-        pages.take(response(3), calls_ending_at(0, 10))
+        pages.take(make_response(3), calls_ending_at(0, 10))
 
         responses = 0
         while next_request(pages):
-            page = pages.take(response(2), calls_ending_at(10) if next_page(pages) == 1 else [])
+            page = pages.take(
+                make_response(2), calls_ending_at(10) if next_page(pages) == 1 else []
+            )
             responses += 1
 
         # The first response repeats the last call. All later ones are fruitless.
@@ -291,23 +293,23 @@ class TestEnd:
 
     def test_link_that_never_leads_to_new_calls_is_an_error(self) -> None:
         pages = CallPages(FIRST_END, 4)
-        pages.take(response(link=True), calls_ending_at(0, 10))
+        pages.take(make_response(link=True), calls_ending_at(0, 10))
 
         for _ in range(MAX_ROUNDS_FOR_LINK):
-            pages.take(response(link=True), calls_ending_at(10))
+            pages.take(make_response(link=True), calls_ending_at(10))
             assert next_request(pages)
 
         with pytest.raises(UnexpectedResponseError, match="reports more calls than it returns"):
-            pages.take(response(link=True), calls_ending_at(10))
+            pages.take(make_response(link=True), calls_ending_at(10))
 
     def test_rest_of_a_short_page_is_requested(self) -> None:
         pages = CallPages(FIRST_END, 4)
-        pages.take(response(4), tied_calls([1, 2]))
+        pages.take(make_response(4), tied_calls([1, 2]))
 
         assert next_request(pages) == "since=00:00&per_page=4&page=2"
-        pages.take(response(4), [])
+        pages.take(make_response(4), [])
         assert next_request(pages) == "since=00:00&per_page=4"
-        pages.take(response(4), tied_calls([1, 2, 3, 4]))
+        pages.take(make_response(4), tied_calls([1, 2, 3, 4]))
 
         assert next_request(pages) is None
         assert pages.calls_read == 4
@@ -325,7 +327,7 @@ class TestCrowdedSecond:
         bookmarks = []
         while number := next_page(pages):
             pages_read.append(number)
-            page = pages.take(response(6, link=number < 3), server[number])
+            page = pages.take(make_response(6, link=number < 3), server[number])
             bookmarks.append(page.read_until)
 
         assert pages_read == [1, 2, 3, 1, 2, 3]
@@ -335,31 +337,31 @@ class TestCrowdedSecond:
     def test_call_skipped_because_of_a_deletion_is_found(self) -> None:
         """Call 1 is deleted after page 1 was read, so call 3 moves from page 2 to page 1."""
         pages = CallPages(FIRST_END, 10)
-        pages.take(response(7, link=True), tied_calls([1, 2]))
-        pages.take(response(6, link=True), tied_calls([4, 5]))
-        pages.take(response(6), tied_calls([6, 7]))
+        pages.take(make_response(7, link=True), tied_calls([1, 2]))
+        pages.take(make_response(6, link=True), tied_calls([4, 5]))
+        pages.take(make_response(6), tied_calls([6, 7]))
 
         new_calls: list[Call] = []
         while number := next_page(pages):
             left = tied_calls([2, 3, 4, 5, 6, 7])
             on_page = left[2 * number - 2 : 2 * number]
-            new_calls += pages.take(response(6, link=number < 3), on_page).calls
+            new_calls += pages.take(make_response(6, link=number < 3), on_page).calls
 
         assert [call.id for call in new_calls] == [3]
 
     def test_pages_are_read_again_after_a_repeated_call(self) -> None:
         """The server orders tied calls differently in each response, and sends neither header."""
         pages = CallPages(FIRST_END, 5)
-        pages.take(response(), tied_calls([104, 96, 100, 97, 101]))
+        pages.take(make_response(), tied_calls([104, 96, 100, 97, 101]))
         assert next_request(pages) == "since=00:00&per_page=10"
-        pages.take(response(), tied_calls([104, 96, 100, 97, 101]))
+        pages.take(make_response(), tied_calls([104, 96, 100, 97, 101]))
         assert next_page(pages) == 2
 
-        pages.take(response(), tied_calls([97, 100, 96]))
+        pages.take(make_response(), tied_calls([97, 100, 96]))
         assert next_page(pages) == 1
-        pages.take(response(), tied_calls([102, 105, 106, 96, 97]))
+        pages.take(make_response(), tied_calls([102, 105, 106, 96, 97]))
         assert next_page(pages) == 2
-        pages.take(response(), tied_calls([104, 100, 101]))
+        pages.take(make_response(), tied_calls([104, 100, 101]))
 
         assert pages.calls_read == 8
         assert next_page(pages) == 1, "a second pass confirms the first"
@@ -375,7 +377,7 @@ class TestCrowdedSecond:
             first, *others = tied_calls([1, 2, 3])
             changed = Call(id=first.id, ended_at=first.ended_at, duration_seconds=passes)
             calls = [changed, *others]
-            pages.take(response(3, link=page < 2), calls[2 * page - 2 : 2 * page])
+            pages.take(make_response(3, link=page < 2), calls[2 * page - 2 : 2 * page])
 
         # The first pass brings new calls. After the fruitless ones, the next pass is accepted.
         assert passes == 1 + MAX_FRUITLESS_PASSES + 1
@@ -386,7 +388,7 @@ class TestCrowdedSecond:
         server = {1: [1, 2, 3], 2: [3, 4, 5], 3: [5]}
         requests_made = 0
         while page := next_page(pages):
-            pages.take(response(), tied_calls(server.get(page, [])))
+            pages.take(make_response(), tied_calls(server.get(page, [])))
             requests_made += 1
             assert requests_made < 200
 

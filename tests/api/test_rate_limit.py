@@ -126,16 +126,16 @@ def sync(
     """Read pages from a sandbox with Tuple's rate limit, using a simulated clock."""
     clock = SimulatedClock()
 
-    def travel(_: int) -> None:
+    def delay_request(_: int) -> None:
         clock.now += latency()
 
-    def travel_back(response: Any) -> Any:
+    def delay_response(response: Any) -> Any:
         clock.now += latency()
         return response
 
     source = CallLog(make_calls(pages))
-    with simulated(Pipe(None), clock), Sandbox(source, on_request=travel) as sandbox:
-        sandbox.faults.extend(injected or [travel_back] * pages)
+    with simulated(Pipe(None), clock), Sandbox(source, on_request=delay_request) as sandbox:
+        sandbox.faults.extend(injected or [delay_response] * pages)
         TapTuple(config=config_for(sandbox, page_size=1, **settings)).sync_all()
     return clock, sandbox
 

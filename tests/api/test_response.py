@@ -30,25 +30,25 @@ SINCE = minute(0)
 UNTIL = minute(60)
 
 
-def response(
+def make_response(
     headers: dict[str, str] | None = None, *, page: int | None = None
 ) -> requests.Response:
     """Make a response to a request for the calls from SINCE to UNTIL."""
-    made = requests.Response()
+    response = requests.Response()
     url = "https://tuple.example/api/v2/call_usage"
     query: dict[str, Any] = {"since": SINCE, "until": UNTIL}
     if page is not None:
         query["page"] = page
-    made.request = requests.Request("GET", url, params=query).prepare()
-    made.headers.update(headers or {})
-    return made
+    response.request = requests.Request("GET", url, params=query).prepare()
+    response.headers.update(headers or {})
+    return response
 
 
 def decode(
     calls: Any, headers: dict[str, str] | None = None, *, page: int | None = None
 ) -> list[Call]:
     body = calls if isinstance(calls, bytes) else json.dumps(calls).encode()
-    return decode_calls(body, response(headers, page=page))
+    return decode_calls(body, make_response(headers, page=page))
 
 
 class TestDecoding:
@@ -179,7 +179,7 @@ class TestPlausibility:
     ],
 )
 def test_total_count_is_used_only_if_plausible(text: str, count: int | None) -> None:
-    assert total_count(response({"X-Total-Count": text})) == count
+    assert total_count(make_response({"X-Total-Count": text})) == count
 
 
 class TestNewFields:

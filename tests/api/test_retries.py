@@ -37,13 +37,13 @@ LOGGER = logging.getLogger("test")
 URL = "https://tuple.example"
 
 
-def response(
+def make_response(
     status: int = HTTPStatus.OK, headers: dict[str, str] | None = None
 ) -> requests.Response:
-    made = requests.Response()
-    made.status_code = status
-    made.headers.update(headers or {})
-    return made
+    response = requests.Response()
+    response.status_code = status
+    response.headers.update(headers or {})
+    return response
 
 
 def http_date(seconds_from_now: float) -> str:
@@ -70,7 +70,7 @@ class TestRetryAfter:
     def test_seconds_are_capped_and_nonsense_is_ignored(
         self, headers: dict[str, str], seconds: float
     ) -> None:
-        assert retry_after_seconds(response(headers=headers)) == seconds
+        assert retry_after_seconds(make_response(headers=headers)) == seconds
 
     def test_failure_without_a_response_has_no_retry_after(self) -> None:
         assert retry_after_seconds(None) == 0
@@ -80,18 +80,20 @@ class TestRetryAfter:
         hour = 3600
         headers = {"Retry-After": http_date(hour + 30), "Date": http_date(hour)}
 
-        assert retry_after_seconds(response(headers=headers)) == 30
+        assert retry_after_seconds(make_response(headers=headers)) == 30
 
     @pytest.mark.parametrize("headers", [{}, {"Date": "soon"}], ids=["missing", "invalid"])
     def test_date_is_relative_to_our_clock_without_the_server_date(
         self, headers: dict[str, str]
     ) -> None:
-        seconds = retry_after_seconds(response(headers={"Retry-After": http_date(30), **headers}))
+        seconds = retry_after_seconds(
+            make_response(headers={"Retry-After": http_date(30), **headers})
+        )
 
         assert 28 < seconds <= 30
 
     def test_distant_date_is_capped(self) -> None:
-        assert retry_after_seconds(response(headers={"Retry-After": http_date(86400)})) == 300
+        assert retry_after_seconds(make_response(headers={"Retry-After": http_date(86400)})) == 300
 
     @pytest.mark.parametrize(("zone", "server_zone"), [("GMT", "-0000"), ("-0000", "GMT")])
     def test_dates_without_a_time_zone_are_utc(self, zone: str, server_zone: str) -> None:
@@ -100,7 +102,7 @@ class TestRetryAfter:
             "Date": f"Mon, 02 Mar 2026 09:00:00 {server_zone}",
         }
 
-        assert retry_after_seconds(response(headers=headers)) == 30
+        assert retry_after_seconds(make_response(headers=headers)) == 30
 
 
 def waits_after(*errors: Exception, policy: RetryPolicy = RUN_POLICY) -> list[float]:
@@ -111,7 +113,7 @@ def waits_after(*errors: Exception, policy: RetryPolicy = RUN_POLICY) -> list[fl
 
 
 def rate_limited(retry_after: str) -> RateLimitedError:
-    return RateLimitedError("rate limited", response(429, {"Retry-After": retry_after}))
+    return RateLimitedError("rate limited", make_response(429, {"Retry-After": retry_after}))
 
 
 class TestWaits:
@@ -140,9 +142,9 @@ class TestWaits:
     ) -> None:
         """Each wait is random, between one second and its ceiling."""
         errors = [requests.ConnectionError()] * len(ceilings)
-        many_series = [waits_after(*errors, policy=policy) for _ in range(300)]
+        samples = [waits_after(*errors, policy=policy) for _ in range(300)]
 
-        for ceiling, waits in zip(ceilings, zip(*many_series, strict=True), strict=True):
+        for ceiling, waits in zip(ceilings, zip(*samples, strict=True), strict=True):
             assert min(waits) >= 1
             assert max(waits) <= ceiling
             assert max(waits) > 0.9 * ceiling
@@ -153,15 +155,15 @@ class TestStatuses:
     @pytest.mark.parametrize("status", [201, 204, 299, 408, 425, 500, 502, 503, 599])
     def test_transient_status_is_retried(self, status: int) -> None:
         with pytest.raises(RetriableAPIError, match=f"Tuple responded with HTTP {status}"):
-            raise_if_transient(response(status))
+            raise_if_transient(make_response(status))
 
     def test_exhausted_rate_limit_has_its_own_error(self) -> None:
         with pytest.raises(RateLimitedError, match="HTTP 429"):
-            raise_if_transient(response(429))
+            raise_if_transient(make_response(429))
 
     @pytest.mark.parametrize("status", [200, 300, 301, 401, 403, 404, 407, 422, 499])
     def test_final_status_is_not_retried(self, status: int) -> None:
-        raise_if_transient(response(status))
+        raise_if_transient(make_response(status))
 
 
 def certificate_error() -> requests.exceptions.SSLError:
@@ -209,7 +211,7 @@ def test_failure_is_described_without_its_own_text(error: Exception, description
     assert describe(error) == description
 
 
-class Failing:
+class FailingClient:
     """Sends requests that always fail, and counts them."""
 
     def __init__(self, error: Exception, *, seconds: float = 0) -> None:
@@ -239,42 +241,42 @@ class TestGivingUp:
         ids=["run", "first contact", "connection test"],
     )
     def test_timeouts_are_limited_by_the_policy(self, policy: RetryPolicy, attempts: int) -> None:
-        failing = Failing(requests.ReadTimeout(), seconds=30)
+        client = FailingClient(requests.ReadTimeout(), seconds=30)
 
-        message = failing.run(policy)
+        message = client.run(policy)
 
-        assert failing.attempts == attempts
+        assert client.attempts == attempts
         assert message.startswith(f"Can't reach {URL} after {attempts} attempts: timed out")
 
     def test_run_makes_eight_attempts(self) -> None:
-        failing = Failing(RetriableAPIError("Tuple responded with HTTP 500"))
+        client = FailingClient(RetriableAPIError("Tuple responded with HTTP 500"))
 
-        message = failing.run(RUN_POLICY)
+        message = client.run(RUN_POLICY)
 
-        assert failing.attempts == 8
+        assert client.attempts == 8
         assert message == (
             f"No valid response from {URL} after 8 attempts: Tuple responded with HTTP 500."
         )
 
     def test_first_contact_ends_after_30_seconds(self) -> None:
-        failing = Failing(requests.ConnectionError())
+        client = FailingClient(requests.ConnectionError())
 
-        message = failing.run(FIRST_CONTACT_POLICY)
+        message = client.run(FIRST_CONTACT_POLICY)
 
-        waited = sum(failing.clock.waits)
+        waited = sum(client.clock.waits)
         assert 30 <= waited <= 30 + FIRST_CONTACT_POLICY.max_backoff_seconds
         assert message == (
-            f"Can't reach {URL} after {failing.attempts} attempts: the connection was closed "
+            f"Can't reach {URL} after {client.attempts} attempts: the connection was closed "
             "(ConnectionError). Check your network, your proxy and api_url."
         )
 
     def test_run_waits_ten_minutes_for_the_rate_limit(self) -> None:
-        failing = Failing(rate_limited("60"))
+        client = FailingClient(rate_limited("60"))
 
-        message = failing.run(RUN_POLICY)
+        message = client.run(RUN_POLICY)
 
-        assert sum(failing.clock.waits) == pytest.approx(600, abs=61)
-        assert message.startswith(f"Rate limited after {failing.attempts} attempts. The team")
+        assert sum(client.clock.waits) == pytest.approx(600, abs=61)
+        assert message.startswith(f"Rate limited after {client.attempts} attempts. The team")
 
     @pytest.mark.parametrize(
         ("error", "message"),
@@ -296,22 +298,22 @@ class TestGivingUp:
         ids=["certificate", "proxy login", "proxy URL"],
     )
     def test_setup_failure_is_not_retried(self, error: Exception, message: str) -> None:
-        failing = Failing(error)
+        client = FailingClient(error)
 
-        assert failing.run(RUN_POLICY) == message
-        assert failing.attempts == 1
+        assert client.run(RUN_POLICY) == message
+        assert client.attempts == 1
 
     def test_other_proxy_failures_are_retried(self) -> None:
-        failing = Failing(proxy_error("Tunnel connection failed: 502 Bad gateway"))
+        client = FailingClient(proxy_error("Tunnel connection failed: 502 Bad gateway"))
 
-        failing.run(CONNECTION_TEST_POLICY)
+        client.run(CONNECTION_TEST_POLICY)
 
-        assert failing.attempts == 2
+        assert client.attempts == 2
 
     def test_truncated_chunks_do_not_blame_the_network(self) -> None:
-        failing = Failing(requests.exceptions.ChunkedEncodingError("canary"))
+        client = FailingClient(requests.exceptions.ChunkedEncodingError("canary"))
 
-        assert failing.run(CONNECTION_TEST_POLICY) == (
+        assert client.run(CONNECTION_TEST_POLICY) == (
             f"No valid response from {URL} after 2 attempts: the response was invalid or truncated "
             "(ChunkedEncodingError)."
         )
@@ -325,7 +327,7 @@ def test_attempts_are_logged_with_reason_and_wait(caplog: pytest.LogCaptureFixtu
         failure = next(failures)
         if failure:
             raise failure
-        return response()
+        return make_response()
 
     failed_attempts: list[int] = []
     retries = Retries(lambda: RUN_POLICY, RateLimiter(1000, LOGGER), LOGGER, URL)

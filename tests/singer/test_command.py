@@ -30,11 +30,11 @@ def test_signal_while_reading_config_exits_cleanly(
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process, pipe.open("w"):
         # pipe.open() blocks until the tap opens the other end, so the tap is reading by now.
         process.send_signal(number)
-        _, said = process.communicate()
+        _, stderr = process.communicate()
 
     assert process.returncode == 128 + number
-    assert f"Stopped by {number.name}." in said
-    assert "Traceback" not in said
+    assert f"Stopped by {number.name}." in stderr
+    assert "Traceback" not in stderr
 
 
 @pytest.mark.parametrize("level", ["nonsense", "5x"])

@@ -42,7 +42,7 @@ def test_long_words_are_searched_in_linear_time() -> None:
     assert not private_text(TOKEN_PREFIX).search("a" * 1_000_000)
 
 
-class Handler(logging.Handler):
+class CapturingHandler(logging.Handler):
     """Captures formatted records of all levels."""
 
     def __init__(self) -> None:
@@ -55,9 +55,9 @@ class Handler(logging.Handler):
 
 
 @pytest.fixture
-def log() -> Iterator[Handler]:
+def log() -> Iterator[CapturingHandler]:
     """A handler of the root logger, after redaction is set up."""
-    handler = Handler()
+    handler = CapturingHandler()
     handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
     root, make_record = logging.getLogger(), logging.getLogRecordFactory()
     level = root.level
@@ -70,13 +70,13 @@ def log() -> Iterator[Handler]:
     logging.setLogRecordFactory(make_record)
 
 
-def test_private_text_in_a_message_is_redacted(log: Handler) -> None:
+def test_private_text_in_a_message_is_redacted(log: CapturingHandler) -> None:
     logging.getLogger("any").info("Sent %s to %s", TOKEN, EMAIL)
 
     assert log.lines == [f"INFO Sent {REDACTED} to {REDACTED}"]
 
 
-def test_other_messages_keep_their_arguments(log: Handler) -> None:
+def test_other_messages_keep_their_arguments(log: CapturingHandler) -> None:
     logging.getLogger("any").info("Read %d calls", 3)
 
     assert log.lines == ["INFO Read 3 calls"]
@@ -89,7 +89,7 @@ def log_failure(text: str) -> None:
         logging.getLogger("any").exception("It failed")
 
 
-def test_private_text_in_a_traceback_is_redacted(log: Handler) -> None:
+def test_private_text_in_a_traceback_is_redacted(log: CapturingHandler) -> None:
     log_failure(EMAIL)
 
     (line,) = log.lines
@@ -97,21 +97,21 @@ def test_private_text_in_a_traceback_is_redacted(log: Handler) -> None:
     assert line.endswith(f"with base 10: '{REDACTED}'")
 
 
-def test_other_tracebacks_are_kept(log: Handler) -> None:
+def test_other_tracebacks_are_kept(log: CapturingHandler) -> None:
     log_failure("three")
 
     assert log.lines[0].endswith("with base 10: 'three'")
 
 
 @pytest.mark.parametrize("name", ["urllib3", "urllib3.connectionpool", "singer_sdk.mapper"])
-def test_loggers_that_quote_values_are_hidden(log: Handler, name: str) -> None:
+def test_loggers_that_quote_values_are_hidden(log: CapturingHandler, name: str) -> None:
     logging.getLogger(name).error("anything")
 
     assert log.lines == []
 
 
 @pytest.mark.parametrize("line", DEBUG_LINE_PREFIXES)
-def test_sdk_details_are_logged_at_debug(log: Handler, line: str) -> None:
+def test_sdk_details_are_logged_at_debug(log: CapturingHandler, line: str) -> None:
     logging.getLogger("any").info(f"{line} and more")  # noqa: G004 - the text is what matters
 
     assert [shown.split()[0] for shown in log.lines] == ["DEBUG"]
@@ -120,7 +120,9 @@ def test_sdk_details_are_logged_at_debug(log: Handler, line: str) -> None:
 @pytest.mark.parametrize(
     ("level", "shown"), [(logging.DEBUG, ["DEBUG METRIC"]), (logging.INFO, [])]
 )
-def test_metrics_are_shown_only_with_debug(log: Handler, level: int, shown: list[str]) -> None:
+def test_metrics_are_shown_only_with_debug(
+    log: CapturingHandler, level: int, shown: list[str]
+) -> None:
     metrics = logging.getLogger("singer_sdk.metrics.test")
     metrics.setLevel(level)
     # Another test may have configured the parent loggers.

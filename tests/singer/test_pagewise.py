@@ -238,12 +238,12 @@ def test_stream_selected_later_is_read_from_the_start(
     only_calls = tap(config=config, catalog=tap.discover(call_participations=False))
 
     sandbox.faults.extend([None, None, faults.status(403)])
-    killed = tap(config=config, state=only_calls.state)
-    assert killed.returncode == 1
-    assert bookmarks(killed.state) == (minute(50), minute(20))
-    rest = tap(config=config, state=killed.state)
+    failed = tap(config=config, state=only_calls.state)
+    assert failed.returncode == 1
+    assert bookmarks(failed.state) == (minute(50), minute(20))
+    rest = tap(config=config, state=failed.state)
 
-    kept = set(killed.ids("call_participations")) | set(rest.ids("call_participations"))
+    kept = set(failed.ids("call_participations")) | set(rest.ids("call_participations"))
     assert kept == {p["id"] for call in calls for p in call["call_participations"]}
     assert bookmarks(rest.state) == (minute(50), minute(50))
 

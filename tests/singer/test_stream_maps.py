@@ -35,7 +35,7 @@ CATALOG = {
         "streams"
     ]
 }
-EMAIL_OR_NONE = "{}(user_email) if user_email else None"
+HASHED_EMAIL_OR_NULL = "{}(user_email) if user_email else None"
 """A stream map expression that hashes an email, unless it's null."""
 
 
@@ -75,8 +75,8 @@ def rows_of(calls: list[Call]) -> Rows:
     return dict(zip(("calls", "call_participations"), expected_rows(calls), strict=True))
 
 
-WHOLE = rows_of(canary_calls())
-CALLS, PARTICIPATIONS = WHOLE["calls"], WHOLE["call_participations"]
+ALL_ROWS = rows_of(canary_calls())
+CALLS, PARTICIPATIONS = ALL_ROWS["calls"], ALL_ROWS["call_participations"]
 
 
 def rows_by_stream(target: StrictTarget) -> Rows:
@@ -147,7 +147,7 @@ def test_deselecting_all_columns_keeps_key_and_bookmark(tap: TapCommand, extract
     ):
         assert extracted.columns(stream) == columns
         assert extracted.schema(stream)["required"] == columns
-        assert rows[stream] == [{name: row[name] for name in columns} for row in WHOLE[stream]]
+        assert rows[stream] == [{name: row[name] for name in columns} for row in ALL_ROWS[stream]]
     assert CANARY not in run.stdout
 
 
@@ -181,12 +181,12 @@ def test_bookmark_column_can_be_renamed(extract: Extract) -> None:
         row | end for row, end in zip(without(CALLS, "ended_at"), finished, strict=True)
     ]
     assert extracted.rows["call_participations"] == PARTICIPATIONS
-    assert bookmarks(extracted.run) == dict.fromkeys(WHOLE, LAST_END)
+    assert bookmarks(extracted.run) == dict.fromkeys(ALL_ROWS, LAST_END)
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha256"])
 def test_emails_can_be_hashed(extract: Extract, algorithm: str) -> None:
-    maps = {"call_participations": {"user_email": EMAIL_OR_NONE.format(algorithm)}}
+    maps = {"call_participations": {"user_email": HASHED_EMAIL_OR_NULL.format(algorithm)}}
 
     run, rows = extract(stream_maps=maps)
 
@@ -236,7 +236,7 @@ def test_filtering_out_a_call_drops_its_participations(
     left = rows_of([call for call in canary_calls() if call["id"] in kept])
     assert rows == {stream: of_stream for stream, of_stream in left.items() if of_stream}
     # Filtered calls still move the bookmarks, so they aren't read again.
-    assert bookmarks(run) == dict.fromkeys(WHOLE, LAST_END)
+    assert bookmarks(run) == dict.fromkeys(ALL_ROWS, LAST_END)
 
 
 def test_filter_on_a_deselected_stream_still_applies(tap: TapCommand, extract: Extract) -> None:
@@ -270,7 +270,7 @@ def test_renamed_streams_keep_their_bookmarks(extract: Extract) -> None:
     run, rows = extract(stream_maps=maps)
 
     assert rows == {"tuple_calls": CALLS, "tuple_seats": PARTICIPATIONS}
-    assert bookmarks(run) == dict.fromkeys(WHOLE, LAST_END)
+    assert bookmarks(run) == dict.fromkeys(ALL_ROWS, LAST_END)
 
 
 def test_stream_copy_has_its_own_map(extract: Extract) -> None:
@@ -278,7 +278,7 @@ def test_stream_copy_has_its_own_map(extract: Extract) -> None:
         "call_participations": {"user_email": None},
         "people": {
             "__source__": "call_participations",
-            "user_email": EMAIL_OR_NONE.format("sha256"),
+            "user_email": HASHED_EMAIL_OR_NULL.format("sha256"),
         },
         "long_calls": {"__source__": "calls", "__filter__": "id == 2"},
     }
@@ -315,7 +315,7 @@ def test_flattening_leaves_schemas_and_rows_unchanged(extract: Extract) -> None:
 
     for stream, entry in CATALOG.items():
         assert extracted.schema(stream) == entry["schema"]
-    assert extracted.rows == WHOLE
+    assert extracted.rows == ALL_ROWS
 
 
 @pytest.mark.parametrize("method", ["INCREMENTAL", "FULL_TABLE"])
@@ -326,7 +326,7 @@ def test_activate_version_is_never_written(tap: TapCommand, extract: Extract, me
 
     run, rows = extract(catalog, emit_activate_version_messages=True)
 
-    assert rows == WHOLE
+    assert rows == ALL_ROWS
     assert not any("version" in message for message in run.messages)
 
 

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 class Output(io.RawIOBase):
     """Standard output that records each write, and may accept only part of it."""
 
-    def __init__(self, most_bytes: int | None = None) -> None:
+    def __init__(self, max_bytes: int | None = None) -> None:
         """Accept at most this many bytes per write. None means no limit."""
         self.writes: list[bytes] = []
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
 
     @override
     def writable(self) -> bool:
@@ -38,7 +38,7 @@ class Output(io.RawIOBase):
 
     @override
     def write(self, data: Any) -> int:
-        accepted = bytes(data)[: self._most_bytes]
+        accepted = bytes(data)[: self._max_bytes]
         self.writes.append(accepted)
         return len(accepted)
 
@@ -88,7 +88,7 @@ class TestLineWriter:
         assert all(each.endswith(b"\n") for each in output.writes)
 
     def test_partial_writes_are_continued(self) -> None:
-        whole, partial = Output(), Output(most_bytes=7)
+        whole, partial = Output(), Output(max_bytes=7)
 
         write_lines(whole, 1000, 1000)
         write_lines(partial, 1000, 1000)
