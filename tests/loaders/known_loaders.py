@@ -41,8 +41,8 @@ _PLUGINS = {
 
 
 @dataclass(frozen=True)
-class Place:
-    """The place that a loader writes to in a test."""
+class Destination:
+    """The destination that a loader writes to in a test."""
 
     folder: Path
     schema: str
@@ -76,8 +76,8 @@ class Loader(ABC):
     advice: ClassVar[str] = "None"
     """Settings to change, with the reasons, in Markdown."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, destination: Destination) -> None:
+        self.destination = destination
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Loader(ABC):
 
     def command(self) -> list[str]:
         """Return the command for a run."""
-        config = self.place.folder / "loader.json"
+        config = self.destination.folder / "loader.json"
         config.write_text(json.dumps(self.settings()))
         return [str(install(self.requirements) / self.executable), "--config", str(config)]
 
@@ -110,7 +110,7 @@ class Database(Loader):
             table: [
                 as_values(dict(zip(columns, row, strict=True)))
                 for row in self.query(
-                    f'SELECT {", ".join(columns)} FROM "{self.place.schema}".{table}'  # noqa: S608
+                    f'SELECT {", ".join(columns)} FROM "{self.destination.schema}".{table}'  # noqa: S608
                 )
             ]
             for table, columns in COLUMNS.items()
@@ -120,7 +120,7 @@ class Database(Loader):
         """Return the database's name for the type of each column of the streams."""
         rows = self.query(
             "SELECT table_name || '.' || column_name, lower(data_type) "  # noqa: S608
-            f"FROM information_schema.columns WHERE table_schema = '{self.place.schema}'"
+            f"FROM information_schema.columns WHERE table_schema = '{self.destination.schema}'"
         )
         known = {f"{table}.{column}" for table, columns in COLUMNS.items() for column in columns}
         return {column: kind for column, kind in rows if column in known}
@@ -139,14 +139,14 @@ class TargetPostgres(Database):
     def settings(self) -> dict[str, Any]:
         config: dict[str, Any] = _PLUGINS["target-postgres"]["config"]
         return config | {
-            "sqlalchemy_url": self.place.postgres.replace("://", "+psycopg://"),
-            "default_target_schema": self.place.schema,
+            "sqlalchemy_url": self.destination.postgres.replace("://", "+psycopg://"),
+            "default_target_schema": self.destination.schema,
             "batch_size_rows": BATCH_SIZE_ROWS,
         }
 
     @override
     def query(self, query: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.place.postgres) as database:
+        with psycopg.connect(self.destination.postgres) as database:
             return database.execute(query.encode()).fetchall()
 
 
@@ -174,14 +174,14 @@ class PipelinewiseTargetPostgres(TargetPostgres):
 
     @override
     def settings(self) -> dict[str, Any]:
-        url = urlsplit(self.place.postgres)
+        url = urlsplit(self.destination.postgres)
         return {
             "host": url.hostname,
             "port": url.port or 5432,
             "user": url.username,
             "password": url.password or "unused",
             "dbname": url.path.strip("/"),
-            "default_target_schema": self.place.schema,
+            "default_target_schema": self.destination.schema,
             "batch_size_rows": BATCH_SIZE_ROWS,
         }
 
@@ -200,14 +200,14 @@ class TargetDuckDb(Database):
 
     @property
     def _file(self) -> str:
-        return str(self.place.folder / "warehouse.duckdb")
+        return str(self.destination.folder / "warehouse.duckdb")
 
     @override
     def settings(self) -> dict[str, Any]:
         config: dict[str, Any] = _PLUGINS["target-duckdb"]["config"]
         return config | {
             "filepath": self._file,
-            "default_target_schema": self.place.schema,
+            "default_target_schema": self.destination.schema,
             "batch_size_rows": BATCH_SIZE_ROWS,
         }
 
@@ -225,11 +225,11 @@ class TargetJsonl(Loader):
 
     @override
     def settings(self) -> dict[str, Any]:
-        return {"destination_path": str(self.place.folder)}
+        return {"destination_path": str(self.destination.folder)}
 
     @override
     def rows(self) -> Rows:
-        return _files(self.place.folder, "{}-*.jsonl", _read_jsonl)
+        return _read_files(self.destination.folder, "{}-*.jsonl", _read_jsonl)
 
 
 class TargetCsv(Loader):
@@ -245,11 +245,11 @@ class TargetCsv(Loader):
     @override
     def settings(self) -> dict[str, Any]:
         config: dict[str, Any] = _PLUGINS["target-csv"]["config"]
-        return config | {"output_path": str(self.place.folder)}
+        return config | {"output_path": str(self.destination.folder)}
 
     @override
     def rows(self) -> Rows:
-        return _files(self.place.folder, "{}-*.csv", _read_csv)
+        return _read_files(self.destination.folder, "{}-*.csv", _read_csv)
 
 
 class TargetSingerJsonl(Loader):
@@ -264,12 +264,12 @@ class TargetSingerJsonl(Loader):
 
     @override
     def settings(self) -> dict[str, Any]:
-        folder = tempfile.mkdtemp(prefix="run-", dir=self.place.folder)
+        folder = tempfile.mkdtemp(prefix="run-", dir=self.destination.folder)
         return {"destination": "local", "local": {"folder": folder}}
 
     @override
     def rows(self) -> Rows:
-        return _files(self.place.folder, "run-*/{0}/{0}-*.singer.gz", _read_singer)
+        return _read_files(self.destination.folder, "run-*/{0}/{0}-*.singer.gz", _read_singer)
 
 
 class StrictTarget(Loader):
@@ -286,11 +286,11 @@ class StrictTarget(Loader):
     @override
     def command(self) -> list[str]:
         module = strict_target.__name__
-        return [sys.executable, "-m", module, "--output", str(self.place.folder)]
+        return [sys.executable, "-m", module, "--output", str(self.destination.folder)]
 
     @override
     def rows(self) -> Rows:
-        stored = strict_target.read_rows(self.place.folder)
+        stored = strict_target.read_rows(self.destination.folder)
         return {stream: list(map(as_values, stored[stream])) for stream in COLUMNS}
 
 
@@ -306,7 +306,7 @@ PUBLISHED: tuple[type[Loader], ...] = (
 """The loaders in the documents' table."""
 
 
-def _files(folder: Path, pattern: str, read: Callable[[Path], Iterable[Row]]) -> Rows:
+def _read_files(folder: Path, pattern: str, read: Callable[[Path], Iterable[Row]]) -> Rows:
     return {
         stream: [
             as_values({column: row[column] for column in columns})

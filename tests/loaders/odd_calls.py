@@ -57,7 +57,7 @@ def newer_calls() -> list[Call]:
     return [make_call(9_001, ended_at=late), *later]
 
 
-def read_again(calls: list[Call]) -> list[Call]:
+def calls_read_again(calls: list[Call]) -> list[Call]:
     """Return the calls of the first run that the second run reads again."""
     return [call for call in calls if _instant(call["ended_at"]) >= LAST_END - LOOKBACK]
 

@@ -20,8 +20,8 @@ from tests.loaders.environments import install
 from tests.loaders.known_loaders import (
     PUBLISHED,
     Database,
+    Destination,
     Loader,
-    Place,
     StrictTarget,
     TargetDuckDb,
     TargetPostgres,
@@ -31,9 +31,9 @@ from tests.loaders.odd_calls import (
     LOOKBACK,
     NEWEST_END,
     PAGE_SIZE,
+    calls_read_again,
     newer_calls,
     odd_calls,
-    read_again,
     rows_of,
 )
 from tests.loaders.table import render_table
@@ -70,7 +70,7 @@ def loader(request: pytest.FixtureRequest, tmp_path: Path, _installed: None) -> 
             database.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE'.encode())
     folder = tmp_path / "loader"
     folder.mkdir()
-    return kind(Place(folder, schema, postgres))
+    return kind(Destination(folder, schema, postgres))
 
 
 def load(tap_command: list[str], loader: Loader) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def load(tap_command: list[str], loader: Loader) -> dict[str, Any]:
     Returns:
         The last state that the loader printed.
     """
-    folder = loader.place.folder
+    folder = loader.destination.folder
     with (
         (folder / "tap.log").open("w+") as tap_log,
         (folder / "loader.log").open("w+") as loader_log,
@@ -107,7 +107,7 @@ def _end_of(log: Any) -> str:
     return str(log.read()[-4000:])
 
 
-def ordered(rows: Rows) -> dict[str, list[tuple[Any, ...]]]:
+def sorted_rows(rows: Rows) -> dict[str, list[tuple[Any, ...]]]:
     """Return the rows as sorted tuples of values, so that order doesn't matter."""
     return {
         stream: sorted((tuple(row.values()) for row in of_stream), key=repr)
@@ -115,7 +115,7 @@ def ordered(rows: Rows) -> dict[str, list[tuple[Any, ...]]]:
     }
 
 
-def together(*parts: Rows) -> Rows:
+def merge(*parts: Rows) -> Rows:
     """Merge the rows of several parts."""
     return {stream: [row for part in parts for row in part[stream]] for stream in parts[0]}
 
@@ -147,7 +147,7 @@ def test_two_runs_load_every_row_unchanged(
         assert first[stream][0]["id"] in {row["id"] for row in rows}, (
             f"{stream} lacks its first row"
         )
-    assert ordered(stored) == ordered(first)
+    assert sorted_rows(stored) == sorted_rows(first)
     assert bookmarks(state) == dict.fromkeys(first, LAST_END)
 
     sandbox.requests.clear()
@@ -159,8 +159,8 @@ def test_two_runs_load_every_row_unchanged(
     assert since == LAST_END - LOOKBACK
     parts = [first, rows_of(newer)]
     if loader.appends:
-        parts.append(rows_of(read_again(calls)))
-    assert ordered(loader.rows()) == ordered(together(*parts))
+        parts.append(rows_of(calls_read_again(calls)))
+    assert sorted_rows(loader.rows()) == sorted_rows(merge(*parts))
     assert bookmarks(state) == dict.fromkeys(first, NEWEST_END)
 
 
