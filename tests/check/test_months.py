@@ -29,7 +29,7 @@ ENDS = (
 ALL_MONTHS = [("2025-12", 1), ("2026-01", 2), ("2026-03", 1)]
 
 
-def calls_with_ends() -> CallLog:
+def calls_in_three_months() -> CallLog:
     return CallLog(make_call(number, ended_at=end) for number, end in enumerate(ENDS, start=1))
 
 
@@ -44,11 +44,11 @@ def months(sandbox: Sandbox, since: str | None = None, until: str | None = None)
 
 
 def test_calls_are_counted_in_the_month_of_their_end(serve: SandboxFactory) -> None:
-    assert months(serve(calls_with_ends())) == ALL_MONTHS
+    assert months(serve(calls_in_three_months())) == ALL_MONTHS
 
 
 def test_each_month_takes_one_request(serve: SandboxFactory) -> None:
-    sandbox = serve(calls_with_ends())
+    sandbox = serve(calls_in_three_months())
 
     months(sandbox, until="2026-04-01")
 
@@ -69,7 +69,7 @@ def test_each_month_takes_one_request(serve: SandboxFactory) -> None:
 def test_time_range_limits_the_counts(
     serve: SandboxFactory, since: str | None, until: str | None, expected: list[Any]
 ) -> None:
-    assert months(serve(calls_with_ends()), since, until) == expected
+    assert months(serve(calls_in_three_months()), since, until) == expected
 
 
 def test_first_call_is_counted_if_its_time_is_rounded(serve: SandboxFactory) -> None:
@@ -80,7 +80,7 @@ def test_first_call_is_counted_if_its_time_is_rounded(serve: SandboxFactory) -> 
 
 
 def test_too_low_count_is_an_error(serve: SandboxFactory) -> None:
-    sandbox = serve(calls_with_ends(), every_response=faults.miscounted(lambda _: 0))
+    sandbox = serve(calls_in_three_months(), every_response=faults.miscounted(lambda _: 0))
 
     with pytest.raises(ConfigurationError, match="X-Total-Count is wrong"):
         months(sandbox)
@@ -90,7 +90,7 @@ def test_first_call_without_an_end_is_an_error(serve: SandboxFactory) -> None:
     def remove_ends(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [call | {"ended_at": None} for call in calls]
 
-    sandbox = serve(calls_with_ends(), every_response=faults.edited(remove_ends))
+    sandbox = serve(calls_in_three_months(), every_response=faults.edited(remove_ends))
 
     with pytest.raises(ConfigurationError, match="no valid ended_at"):
         months(sandbox)

@@ -52,7 +52,7 @@ def statements_with(verdict: Verdict, outcomes: Outcomes) -> set[str]:
     return {text for text, outcome in outcomes.items() if outcome.verdict is verdict}
 
 
-def odd_calls(count: int) -> list[Call]:
+def calls_with_milliseconds(count: int) -> list[Call]:
     """Return calls whose ends have milliseconds that aren't zero."""
     return [
         make_call(number, ended_at=FIRST_END + timedelta(minutes=number, milliseconds=564))
@@ -73,7 +73,7 @@ def test_everything_holds_for_the_sandbox(serve: SandboxFactory, count: int) -> 
 
 @pytest.mark.parametrize(("statement", "deviation"), CONTRADICTIONS)
 def test_only_the_contradicted_statement_differs(statement: str, deviation: Deviation) -> None:
-    with DeviatingSandbox(CallLog(odd_calls(250)), deviation) as sandbox:
+    with DeviatingSandbox(CallLog(calls_with_milliseconds(250)), deviation) as sandbox:
         outcomes = check(sandbox)
 
     assert statements_with(Verdict.DIFFERS, outcomes) == {statement}

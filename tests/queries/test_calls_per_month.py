@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from tests.check.test_months import ALL_MONTHS, calls_with_ends, months
+from tests.check.test_months import ALL_MONTHS, calls_in_three_months, months
 from tests.conftest import config_for, make_call
 from tests.queries.warehouse import DUCKDB, Warehouse
 
@@ -26,7 +26,7 @@ def database() -> Iterator[duckdb.DuckDBPyConnection]:
 def test_late_call_causes_a_difference_until_it_is_loaded(
     serve: SandboxFactory, tap: TapCommand, database: duckdb.DuckDBPyConnection
 ) -> None:
-    log = calls_with_ends()
+    log = calls_in_three_months()
     sandbox = serve(log)
     warehouse = Warehouse(database, **DUCKDB)
 
@@ -39,7 +39,7 @@ def test_late_call_causes_a_difference_until_it_is_loaded(
         return run
 
     def loaded_months() -> list[Any]:
-        return warehouse.ask("calls_per_month")
+        return warehouse.run_query("calls_per_month")
 
     first_run = read()
     assert loaded_months() == months(sandbox) == ALL_MONTHS

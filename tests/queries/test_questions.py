@@ -72,7 +72,7 @@ def test_every_query_is_tested() -> None:
 
 @pytest.mark.parametrize("query", COLUMNS)
 def test_empty_tables_return_columns_without_rows(warehouse: Warehouse, query: str) -> None:
-    assert warehouse.ask(query) == []
+    assert warehouse.run_query(query) == []
     assert warehouse.columns(query) == COLUMNS[query]
 
 
@@ -87,7 +87,7 @@ class TestCallsPerMonth:
             call("2025-12-31 23:59", 0.5),
         )
 
-        assert warehouse.ask(self.query) == [
+        assert warehouse.run_query(self.query) == [
             ("2025-12", 1),
             ("2026-01", 1),
             ("2026-03", 1),
@@ -106,12 +106,12 @@ class TestCallsAndPeople:
             monday_call(60, (A, 0, 30), (A, 40, None), (B, 0, 60)),
         )
 
-        assert warehouse.ask(self.query) == [(MONDAY, date(2026, 3, 10), 4, 2)]
+        assert warehouse.run_query(self.query) == [(MONDAY, date(2026, 3, 10), 4, 2)]
 
     def test_calls_without_participations_are_counted(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(60), monday_call(60))
 
-        assert warehouse.ask(self.query) == [(MONDAY, MONDAY, 2, 0)]
+        assert warehouse.run_query(self.query) == [(MONDAY, MONDAY, 2, 0)]
 
 
 class TestHoursPaired:
@@ -120,7 +120,7 @@ class TestHoursPaired:
     def test_only_time_with_others_counts(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(90, (A, 0, 60), (B, 30, 90)))
 
-        assert warehouse.ask(self.query) == [
+        assert warehouse.run_query(self.query) == [
             (A, MONDAY, Decimal("0.50")),
             (B, MONDAY, Decimal("0.50")),
         ]
@@ -128,7 +128,7 @@ class TestHoursPaired:
     def test_time_between_leaving_and_rejoining_is_left_out(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(120, (A, 0, 30), (A, 60, 120), (B, 0, 120)))
 
-        assert warehouse.ask(self.query) == [
+        assert warehouse.run_query(self.query) == [
             (A, MONDAY, Decimal("1.50")),
             (B, MONDAY, Decimal("1.50")),
         ]
@@ -137,7 +137,7 @@ class TestHoursPaired:
         stays = ((A, 0, 60), (A, 10, 20), (A, 30, 90), (A, 30, 90), (B, 0, 120), (B, 45, 90))
         warehouse.load(monday_call(120, *stays))
 
-        assert warehouse.ask(self.query) == [
+        assert warehouse.run_query(self.query) == [
             (A, MONDAY, Decimal("1.50")),
             (B, MONDAY, Decimal("1.50")),
         ]
@@ -145,7 +145,7 @@ class TestHoursPaired:
     def test_time_with_two_others_counts_once(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(180, (A, 0, 180), (B, 0, 60), (C, 30, 120)))
 
-        assert warehouse.ask(self.query) == [
+        assert warehouse.run_query(self.query) == [
             (A, MONDAY, Decimal("2.00")),
             (C, MONDAY, Decimal("1.50")),
             (B, MONDAY, Decimal("1.00")),
@@ -156,7 +156,7 @@ class TestHoursPaired:
             monday_call(60, (A, 0, 60), (B, 0, 60)), monday_call(90, (A, 30, 90), (C, 30, 90))
         )
 
-        assert warehouse.ask(self.query) == [
+        assert warehouse.run_query(self.query) == [
             (A, MONDAY, Decimal("1.50")),
             (B, MONDAY, Decimal("1.00")),
             (C, MONDAY, Decimal("1.00")),
@@ -165,7 +165,7 @@ class TestHoursPaired:
     def test_missing_left_at_means_the_end_of_the_call(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(60, (A, 0, None), (B, 15, None)))
 
-        assert warehouse.ask(self.query) == [
+        assert warehouse.run_query(self.query) == [
             (A, MONDAY, Decimal("0.75")),
             (B, MONDAY, Decimal("0.75")),
         ]
@@ -176,7 +176,7 @@ class TestHoursPaired:
             monday_call(60, (DELETED, 0, 60), (DELETED, 0, 60)),
         )
 
-        assert warehouse.ask(self.query) == [(A, MONDAY, Decimal("0.75"))]
+        assert warehouse.run_query(self.query) == [(A, MONDAY, Decimal("0.75"))]
 
     @calls_without_pairing
     def test_week_without_pairing_is_left_out(
@@ -184,7 +184,7 @@ class TestHoursPaired:
     ) -> None:
         warehouse.load(call("2026-02-23 09:00", 15, (A, 0, 15), (B, 0, 15)), *calls)
 
-        assert warehouse.ask(self.query) == [
+        assert warehouse.run_query(self.query) == [
             (A, date(2026, 2, 23), Decimal("0.25")),
             (B, date(2026, 2, 23), Decimal("0.25")),
         ]
@@ -196,7 +196,7 @@ class TestHoursPaired:
             call(f"{sunday} 23:00", 120, (A, 30, 120), (B, 0, 120), (C, 75, 120)),
         )
 
-        assert warehouse.ask(self.query) == [
+        assert warehouse.run_query(self.query) == [
             (C, next_monday, Decimal("0.75")),
             (A, MONDAY, Decimal("2.00")),
             (B, MONDAY, Decimal("2.00")),
@@ -209,7 +209,7 @@ class TestWhoPairsWithWhom:
     def test_pairs_with_under_a_minute_are_left_out(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(60, (A, 0, 60), (B, 0, 1), (C, 0, 1 - MILLISECOND)))
 
-        assert warehouse.ask(self.query) == [(A, B, 1, Decimal("1.0"))]
+        assert warehouse.run_query(self.query) == [(A, B, 1, Decimal("1.0"))]
 
     def test_minutes_and_calls_of_a_pair_add_up(self, warehouse: Warehouse) -> None:
         warehouse.load(
@@ -218,30 +218,33 @@ class TestWhoPairsWithWhom:
             call("2026-03-04 09:00", 30, (C, 0, 30), (A, 0, 10)),
         )
 
-        assert warehouse.ask(self.query) == [(A, B, 2, Decimal("74.5")), (A, C, 1, Decimal("10.0"))]
+        assert warehouse.run_query(self.query) == [
+            (A, B, 2, Decimal("74.5")),
+            (A, C, 1, Decimal("10.0")),
+        ]
 
     def test_rejoining_counts_one_call_without_the_gap(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(60, (A, 0, 20), (A, 30, 60), (B, 0, 60)))
 
-        assert warehouse.ask(self.query) == [(A, B, 1, Decimal("50.0"))]
+        assert warehouse.run_query(self.query) == [(A, B, 1, Decimal("50.0"))]
 
     def test_overlapping_stays_of_a_person_count_once(self, warehouse: Warehouse) -> None:
         stays = ((A, 0, 60), (A, 10, 20), (A, 30, 60), (B, 0, 40), (B, 30, 50))
         warehouse.load(monday_call(60, *stays))
 
-        assert warehouse.ask(self.query) == [(A, B, 1, Decimal("50.0"))]
+        assert warehouse.run_query(self.query) == [(A, B, 1, Decimal("50.0"))]
 
     def test_overlapping_minutes_of_two_calls_count_once(self, warehouse: Warehouse) -> None:
         warehouse.load(
             monday_call(60, (A, 0, 60), (B, 0, 60)), monday_call(60, (A, 20, 40), (B, 20, 40))
         )
 
-        assert warehouse.ask(self.query) == [(A, B, 2, Decimal("60.0"))]
+        assert warehouse.run_query(self.query) == [(A, B, 2, Decimal("60.0"))]
 
     def test_group_call_counts_for_every_pair(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(60, (C, 0, 60), (A, 0, 40), (B, 10, 60)))
 
-        assert warehouse.ask(self.query) == [
+        assert warehouse.run_query(self.query) == [
             (B, C, 1, Decimal("50.0")),
             (A, C, 1, Decimal("40.0")),
             (A, B, 1, Decimal("30.0")),
@@ -250,12 +253,12 @@ class TestWhoPairsWithWhom:
     def test_missing_left_at_means_the_end_of_the_call(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(60, (A, 0, None), (B, 15, None)))
 
-        assert warehouse.ask(self.query) == [(A, B, 1, Decimal("45.0"))]
+        assert warehouse.run_query(self.query) == [(A, B, 1, Decimal("45.0"))]
 
     def test_deleted_accounts_are_left_out(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(60, (A, 0, 60), (DELETED, 0, 60), (DELETED, 0, 60)))
 
-        assert warehouse.ask(self.query) == []
+        assert warehouse.run_query(self.query) == []
 
     @calls_without_pairing
     def test_calls_without_pairing_return_no_rows(
@@ -263,7 +266,7 @@ class TestWhoPairsWithWhom:
     ) -> None:
         warehouse.load(*calls)
 
-        assert warehouse.ask(self.query) == []
+        assert warehouse.run_query(self.query) == []
 
 
 class TestLastTimeTogether:
@@ -277,7 +280,7 @@ class TestLastTimeTogether:
             call("2026-03-10 09:00", 60, (A, 0, 30), (B, 30, 60)),
         )
 
-        assert warehouse.ask(self.query) == [
+        assert warehouse.run_query(self.query) == [
             (A, C, date(2026, 3, 5)),
             (A, D, date(2026, 3, 4)),
             (C, D, date(2026, 3, 4)),
@@ -287,7 +290,7 @@ class TestLastTimeTogether:
     def test_deleted_accounts_are_left_out(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(60, (A, 0, 60), (DELETED, 0, 60)))
 
-        assert warehouse.ask(self.query) == []
+        assert warehouse.run_query(self.query) == []
 
     @calls_without_pairing
     def test_calls_without_pairing_return_no_rows(
@@ -295,7 +298,7 @@ class TestLastTimeTogether:
     ) -> None:
         warehouse.load(*calls)
 
-        assert warehouse.ask(self.query) == []
+        assert warehouse.run_query(self.query) == []
 
 
 class TestLengthOfCalls:
@@ -305,7 +308,7 @@ class TestLengthOfCalls:
         warehouse.load(*(monday_call(minutes) for minutes in (10, 20, 30, 40, 50)))
 
         # The percentile is interpolated: 46 is 90% of the way from the shortest to the longest.
-        assert warehouse.ask(self.query) == [(5, Decimal("30.0"), Decimal("46.0"))]
+        assert warehouse.run_query(self.query) == [(5, Decimal("30.0"), Decimal("46.0"))]
 
 
 class TestPeopleWithFewPartners:
@@ -319,7 +322,7 @@ class TestPeopleWithFewPartners:
             monday_call(60, ("e@lumen.example", 0, 60)),
         )
 
-        assert warehouse.ask(self.query) == [(B, 1), (C, 1), (D, 1)]
+        assert warehouse.run_query(self.query) == [(B, 1), (C, 1), (D, 1)]
 
     def test_calls_older_than_90_days_are_ignored(self, warehouse: Warehouse) -> None:
         warehouse.load(
@@ -327,7 +330,7 @@ class TestPeopleWithFewPartners:
             call("2026-05-31 10:00", 60, (A, 0, 60), (C, 0, 60)),
         )
 
-        assert warehouse.ask(self.query) == [(A, 1), (C, 1)]
+        assert warehouse.run_query(self.query) == [(A, 1), (C, 1)]
 
 
 class TestNotPairedForTwoWeeks:
@@ -336,9 +339,9 @@ class TestNotPairedForTwoWeeks:
     newest_call = call("2026-03-16 09:30", 30)
     """It has no participations, and ends exactly two weeks after Monday at 10:00."""
 
-    def ask(self, warehouse: Warehouse) -> list[tuple[object, ...]]:
+    def last_pairings(self, warehouse: Warehouse) -> list[tuple[object, ...]]:
         """Return the rows without the last column."""
-        return [row[:2] for row in warehouse.ask(self.query)]
+        return [row[:2] for row in warehouse.run_query(self.query)]
 
     def test_last_seen_includes_solo_calls(self, warehouse: Warehouse) -> None:
         warehouse.load(
@@ -347,7 +350,10 @@ class TestNotPairedForTwoWeeks:
             call("2026-04-01 09:00", 60),
         )
 
-        assert warehouse.ask(self.query) == [(A, MONDAY, date(2026, 3, 5)), (B, MONDAY, MONDAY)]
+        assert warehouse.run_query(self.query) == [
+            (A, MONDAY, date(2026, 3, 5)),
+            (B, MONDAY, MONDAY),
+        ]
 
     def test_people_are_listed_after_more_than_14_days(self, warehouse: Warehouse) -> None:
         warehouse.load(
@@ -356,7 +362,7 @@ class TestNotPairedForTwoWeeks:
             self.newest_call,
         )
 
-        assert self.ask(warehouse) == [(C, MONDAY), (D, MONDAY)]
+        assert self.last_pairings(warehouse) == [(C, MONDAY), (D, MONDAY)]
 
     def test_people_are_sorted_by_their_most_recent_pairing(self, warehouse: Warehouse) -> None:
         warehouse.load(
@@ -366,7 +372,7 @@ class TestNotPairedForTwoWeeks:
             self.newest_call,
         )
 
-        assert self.ask(warehouse) == [
+        assert self.last_pairings(warehouse) == [
             (B, date(2026, 2, 16)),
             (C, date(2026, 2, 16)),
             (D, date(2026, 2, 9)),
@@ -383,7 +389,7 @@ class TestNotPairedForTwoWeeks:
             call("2026-03-18 09:00", 60),
         )
 
-        assert self.ask(warehouse) == [(A, date(2026, 2, 9)), (B, date(2026, 2, 9))]
+        assert self.last_pairings(warehouse) == [(A, date(2026, 2, 9)), (B, date(2026, 2, 9))]
 
     def test_time_after_the_partner_left_is_ignored(self, warehouse: Warehouse) -> None:
         warehouse.load(
@@ -391,12 +397,12 @@ class TestNotPairedForTwoWeeks:
             self.newest_call,
         )
 
-        assert self.ask(warehouse) == [(A, date(2026, 2, 9)), (B, date(2026, 2, 9))]
+        assert self.last_pairings(warehouse) == [(A, date(2026, 2, 9)), (B, date(2026, 2, 9))]
 
     def test_missing_left_at_means_the_end_of_the_call(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(60, (A, 0, None), (B, 0, None)), self.newest_call)
 
-        assert self.ask(warehouse) == []
+        assert self.last_pairings(warehouse) == []
 
     def test_person_who_never_paired_has_no_date(self, warehouse: Warehouse) -> None:
         warehouse.load(
@@ -407,7 +413,11 @@ class TestNotPairedForTwoWeeks:
             self.newest_call,
         )
 
-        assert self.ask(warehouse) == [(C, date(2026, 2, 2)), (D, date(2026, 2, 2)), (A, None)]
+        assert self.last_pairings(warehouse) == [
+            (C, date(2026, 2, 2)),
+            (D, date(2026, 2, 2)),
+            (A, None),
+        ]
 
 
 class TestShareOfCallsBySize:
@@ -424,7 +434,7 @@ class TestShareOfCallsBySize:
             monday_call(60, (A, 0, 60), (B, 0, 60), (C, 0, 60), (D, 0, 60), (D, 0, 60)),
         )
 
-        assert warehouse.ask(self.query) == [
+        assert warehouse.run_query(self.query) == [
             ("0 (unknown)", 1, Decimal("14.29")),
             ("1 (solo)", 2, Decimal("28.57")),
             ("2 (pair)", 2, Decimal("28.57")),
@@ -439,7 +449,7 @@ class TestShareOfCallsBySize:
             monday_call(60, (DELETED, 0, 60), (DELETED, 0, 60)),
         )
 
-        assert warehouse.ask(self.query) == [
+        assert warehouse.run_query(self.query) == [
             ("1 (solo)", 2, Decimal("50.00")),
             ("2 (pair)", 1, Decimal("25.00")),
             ("3+ (group)", 1, Decimal("25.00")),
@@ -457,14 +467,14 @@ class TestFirstPairingOfNewcomers:
         )
 
         april = date(2026, 4, 1)
-        assert warehouse.ask(self.query) == [(D, april, april, C, 0)]
+        assert warehouse.run_query(self.query) == [(D, april, april, C, 0)]
 
     def test_first_call_counts_even_without_participations(self, warehouse: Warehouse) -> None:
         warehouse.load(call("2026-02-16 09:00", 60), monday_call(60, (A, 0, 60), (B, 0, 60)))
-        assert warehouse.ask(self.query) == []
+        assert warehouse.run_query(self.query) == []
 
         warehouse.load(call("2026-01-16 09:00", 60))
-        assert [row[0] for row in warehouse.ask(self.query)] == [A, B]
+        assert [row[0] for row in warehouse.run_query(self.query)] == [A, B]
 
     def test_solo_calls_are_not_the_first_pairing(self, warehouse: Warehouse) -> None:
         warehouse.load(
@@ -477,14 +487,14 @@ class TestFirstPairingOfNewcomers:
             call("2026-04-01 09:00", 60, (D, 0, 60)),
         )
 
-        assert warehouse.ask(self.query) == [(C, date(2026, 5, 4), date(2026, 5, 8), B, 4)]
+        assert warehouse.run_query(self.query) == [(C, date(2026, 5, 4), date(2026, 5, 8), B, 4)]
 
     def test_first_partners_are_each_named_once(self, warehouse: Warehouse) -> None:
         group = ((C, 0, 50), (B, 20, 30), (B, 40, None), (A, 10, 60), (DELETED, 4, 60), (D, 50, 60))
         warehouse.load(self.first_call, call("2026-05-04 23:55", 60, *group))
 
         day, next_day = date(2026, 5, 4), date(2026, 5, 5)
-        assert warehouse.ask(self.query) == [
+        assert warehouse.run_query(self.query) == [
             (C, day, day, f"(deleted account), {A}, {B}", 0),
             (D, next_day, next_day, f"(deleted account), {A}, {B}", 0),
         ]
@@ -492,7 +502,7 @@ class TestFirstPairingOfNewcomers:
     def test_missing_left_at_means_the_end_of_the_call(self, warehouse: Warehouse) -> None:
         warehouse.load(self.first_call, call("2026-05-04 23:30", 60, (C, 0, None), (A, 59, 60)))
 
-        assert warehouse.ask(self.query) == [(C, date(2026, 5, 4), date(2026, 5, 5), A, 1)]
+        assert warehouse.run_query(self.query) == [(C, date(2026, 5, 4), date(2026, 5, 5), A, 1)]
 
     def test_newcomer_without_pairing_has_no_date(self, warehouse: Warehouse) -> None:
         warehouse.load(
@@ -503,7 +513,7 @@ class TestFirstPairingOfNewcomers:
             call("2026-05-07 09:00", 60, (C, 20, 40), (A, 0, 20), (B, 40, 60)),
         )
 
-        assert warehouse.ask(self.query) == [
+        assert warehouse.run_query(self.query) == [
             (D, date(2026, 5, 6), None, None, None),
             (C, date(2026, 5, 7), None, None, None),
         ]

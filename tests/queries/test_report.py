@@ -55,11 +55,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 SCHEMA = "pairing"
-VOID = {"meta", "br", "hr", "img", "input", "link", "wbr"}
+VOID_ELEMENTS = {"meta", "br", "hr", "img", "input", "link", "wbr"}
 
 # URLs that the JavaScript contains but never fetches: XML namespaces, schemas that identify types
 # of charts, a link in a warning, and the editor behind a menu that the page disables.
-NAMED = {
+UNFETCHED_URLS = {
     "http://www.w3.org/1999/xlink",
     "http://www.w3.org/2000/svg",
     "http://www.w3.org/2000/xmlns/",
@@ -69,7 +69,7 @@ NAMED = {
 }
 CHART_SCHEMA = re.compile(r"https://vega\.github\.io/schema/vega-lite/v[\d.]+\.json")
 
-KNOWN = (
+KNOWN_CALLS = (
     monday_call(60, (A, 0, 60), (B, 15, 60)),
     call("2026-03-04 09:00", 30, (A, 0, 30), (B, 0, 30), (C, 10, 30)),
     call("2026-03-05 09:00", 30, (D, 0, 30)),
@@ -96,7 +96,7 @@ class Page(HTMLParser):
     @override
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.attributes += attrs
-        if tag not in VOID:
+        if tag not in VOID_ELEMENTS:
             self._open.append(tag)
 
     @override
@@ -165,7 +165,7 @@ class Database:
             warehouse = Warehouse(connection, schema=self.schema, **self.dialect)
             warehouse.load(*calls)
             results = {
-                path.stem: warehouse.ask(path.stem)
+                path.stem: warehouse.run_query(path.stem)
                 for path in QUERIES.glob("*.sql")
                 if path.stem not in {"delete_unrefreshed", "views", "views_of_files"}
             }
@@ -200,7 +200,7 @@ def bundle_once() -> Iterator[None]:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Database:
+def duckdb_file(tmp_path: Path) -> Database:
     """A DuckDB file."""
     path = str(tmp_path / "warehouse.duckdb")
     return Database(path, "tuple", tmp_path, lambda: duckdb.connect(path).begin(), DUCKDB)
@@ -212,7 +212,7 @@ def file(tmp_path: Path) -> Database:
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A database of each kind, cleaned up after the test."""
     if request.param == "duckdb":
-        yield request.getfixturevalue("file")
+        yield request.getfixturevalue("duckdb_file")
         return
     url = request.getfixturevalue("postgres")
     # The format that target-postgres expects, so that one URL works for both.
@@ -224,7 +224,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 
 class TestCharts:
     def test_weeks_chart_sums_the_hours_of_everyone(self, database: Database) -> None:
-        results = database.load(*KNOWN)
+        results = database.load(*KNOWN_CALLS)
 
         rows = database.page().rows("weeks")
 
@@ -242,7 +242,7 @@ class TestCharts:
         assert [row["is_whole"] for row in rows] == [True, True, False]
 
     def test_matrix_has_every_pair_in_both_directions(self, database: Database) -> None:
-        results = database.load(*KNOWN)
+        results = database.load(*KNOWN_CALLS)
 
         page = database.page()
 
@@ -256,7 +256,7 @@ class TestCharts:
         assert "b and a: 1.2 hours in 2 calls, last on 4 Mar 2026" in page.pairs
 
     def test_sizes_chart_matches_the_query(self, database: Database) -> None:
-        results = database.load(*KNOWN)
+        results = database.load(*KNOWN_CALLS)
 
         rows = database.page().rows("sizes")
 
@@ -270,20 +270,20 @@ class TestCharts:
             "3+ (group): 50.0%",
         ]
 
-    def test_matrix_color_is_proportional_to_time_together(self, file: Database) -> None:
-        file.load(monday_call(60, (A, 0, 60), (B, 0, 60), (C, 0, 30)))
+    def test_matrix_color_is_proportional_to_time_together(self, duckdb_file: Database) -> None:
+        duckdb_file.load(monday_call(60, (A, 0, 60), (B, 0, 60), (C, 0, 30)))
 
-        html = file.page().html
+        html = duckdb_file.page().html
 
         assert sorted(re.findall(r"--share: ([\d.]+)", html)) == ["0.500"] * 4 + ["1.000"] * 2
 
-    def test_matrix_groups_people_who_pair_often(self, file: Database) -> None:
+    def test_matrix_groups_people_who_pair_often(self, duckdb_file: Database) -> None:
         teams = ("a", "d", "g"), ("b", "e", "h"), ("c", "f", "i")
         stays = [[(f"{name}@lumen.example", 0, 60) for name in team] for team in teams]
         everybody = [(email, 50, 60) for team in stays for email, _, _ in team]
-        file.load(*(monday_call(60, *team) for team in stays), monday_call(60, *everybody))
+        duckdb_file.load(*(monday_call(60, *team) for team in stays), monday_call(60, *everybody))
 
-        order = file.page().people
+        order = duckdb_file.page().people
 
         assert {frozenset(order[n : n + 3]) for n in (0, 3, 6)} == {
             frozenset(team) for team in teams
@@ -291,10 +291,10 @@ class TestCharts:
 
 
 class TestPage:
-    def test_page_has_all_charts_and_their_text(self, file: Database) -> None:
-        file.load(*KNOWN)
+    def test_page_has_all_charts_and_their_text(self, duckdb_file: Database) -> None:
+        duckdb_file.load(*KNOWN_CALLS)
 
-        page = file.page()
+        page = duckdb_file.page()
 
         assert set(page.charts) == {"weeks", "sizes"}
         assert {value for name, value in page.attributes if name == "id"} >= set(page.charts)
@@ -311,10 +311,10 @@ class TestPage:
         ):
             assert sentence in page.words
 
-    def test_page_loads_nothing_from_the_network(self, file: Database) -> None:
-        file.load(*KNOWN)
+    def test_page_loads_nothing_from_the_network(self, duckdb_file: Database) -> None:
+        duckdb_file.load(*KNOWN_CALLS)
 
-        page = file.page()
+        page = duckdb_file.page()
 
         policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
         assert ("content", policy) in page.attributes
@@ -322,7 +322,9 @@ class TestPage:
         assert not loading & {name for name, _ in page.attributes}
         assert not re.search(r"url\(|@import", "".join(page.contents["style"]))
         addresses = set(re.findall(r"\w+://[^\s\"'`)]+", page.html))
-        assert {each for each in addresses - NAMED if not CHART_SCHEMA.fullmatch(each)} == set()
+        assert {
+            each for each in addresses - UNFETCHED_URLS if not CHART_SCHEMA.fullmatch(each)
+        } == set()
         # URLs may lack a scheme, so count slashes. A chart's only URL is that of its schema.
         assert json.dumps(page.charts).count("//") == len(page.charts)
 
@@ -372,15 +374,15 @@ class TestPeopleAndTrend:
 
         assert "The last four whole weeks had 10 person-hours, 29% more than the four" in words
 
-    def test_trend_needs_eight_whole_weeks(self, file: Database) -> None:
-        file.load(*WEEKLY[1:], LAST_FRIDAY)
+    def test_trend_needs_eight_whole_weeks(self, duckdb_file: Database) -> None:
+        duckdb_file.load(*WEEKLY[1:], LAST_FRIDAY)
 
-        assert "The last four whole weeks" not in file.page().words
+        assert "The last four whole weeks" not in duckdb_file.page().words
 
-    def test_first_week_is_incomplete_if_data_starts_midweek(self, file: Database) -> None:
-        file.load(call("2026-02-24 09:00", 60, (A, 0, 60), (B, 0, 60)), *WEEKLY, LAST_FRIDAY)
+    def test_first_week_is_incomplete_if_data_starts_midweek(self, duckdb_file: Database) -> None:
+        duckdb_file.load(call("2026-02-24 09:00", 60, (A, 0, 60), (B, 0, 60)), *WEEKLY, LAST_FRIDAY)
 
-        weeks = file.page().rows("weeks")
+        weeks = duckdb_file.page().rows("weeks")
 
         assert [week["is_whole"] for week in weeks] == [False] + [True] * 8
 
@@ -431,29 +433,34 @@ class TestNoPeople:
         assert "A typical week has" in page.words
         assert "How 7 people paired" in page.words
 
-    def test_weeks_with_fewer_than_five_people_are_hidden(self, file: Database) -> None:
-        file.load(
+    def test_weeks_with_fewer_than_five_people_are_hidden(self, duckdb_file: Database) -> None:
+        duckdb_file.load(
             monday_call(60, *self.people),
             call("2026-03-09 09:00", 60, *self.people[:4]),
             call("2026-03-16 09:00", 60, *self.people[:5]),
         )
 
-        page = file.page("--no-people")
+        page = duckdb_file.page("--no-people")
 
         weeks = page.rows("weeks")
         assert [(week["hours"], week["people"]) for week in weeks] == [(6, 6), (None, None), (5, 5)]
         assert "9 Mar 2026 fewer than 5 people" in page.words
         assert "fewer than 5 people have not paired" in page.words.lower() or "Nobody" in page.words
 
-    def test_small_counts_are_shown_as_fewer_than_five(self, file: Database) -> None:
-        file.load(monday_call(60, *self.people), call("2026-03-20 09:00", 60, *self.people[:4]))
+    def test_small_counts_are_shown_as_fewer_than_five(self, duckdb_file: Database) -> None:
+        duckdb_file.load(
+            monday_call(60, *self.people), call("2026-03-20 09:00", 60, *self.people[:4])
+        )
 
-        assert "fewer than 5 people have not paired for two weeks" in file.page("--no-people").words
+        assert (
+            "fewer than 5 people have not paired for two weeks"
+            in duckdb_file.page("--no-people").words
+        )
 
-    def test_small_team_gets_no_numbers(self, file: Database) -> None:
-        file.load(*KNOWN)
+    def test_small_team_gets_no_numbers(self, duckdb_file: Database) -> None:
+        duckdb_file.load(*KNOWN_CALLS)
 
-        page = file.page("--no-people")
+        page = duckdb_file.page("--no-people")
 
         assert "How fewer than 5 people paired" in page.words
         assert "has nothing to show" in page.words
@@ -520,11 +527,11 @@ class TestTextInsteadOfCharts:
         ],
     )
     def test_few_calls_are_described_in_sentences(
-        self, file: Database, calls: list[Call], charts: set[str], sentences: list[str]
+        self, duckdb_file: Database, calls: list[Call], charts: set[str], sentences: list[str]
     ) -> None:
-        file.load(*calls)
+        duckdb_file.load(*calls)
 
-        page = file.page()
+        page = duckdb_file.page()
 
         assert set(page.charts) == charts
         assert [sentence for sentence in sentences if sentence not in page.words] == []
@@ -546,33 +553,35 @@ class TestNames:
         ],
     )
     def test_names_are_short_and_unique(
-        self, file: Database, emails: tuple[str, ...], names: set[str]
+        self, duckdb_file: Database, emails: tuple[str, ...], names: set[str]
     ) -> None:
-        file.load(monday_call(60, *((email, 0, 60) for email in emails)))
+        duckdb_file.load(monday_call(60, *((email, 0, 60) for email in emails)))
 
-        assert self.names(file.page()) == names
+        assert self.names(duckdb_file.page()) == names
 
-    def test_pseudonyms_replace_every_name(self, file: Database) -> None:
+    def test_pseudonyms_replace_every_name(self, duckdb_file: Database) -> None:
         emails = [f"canary{number}@lumen.example" for number in range(5)]
         people: list[Stay] = [(email, 0, 60) for email in emails]
-        file.load(
+        duckdb_file.load(
             monday_call(60, *people[:3]),
             call("2026-05-04 09:00", 60, people[3], people[0]),
             call("2026-06-04 09:00", 60, people[4], *people[:2]),
         )
 
-        named, page = file.page().html, file.page("--pseudonyms")
+        named, page = duckdb_file.page().html, duckdb_file.page("--pseudonyms")
 
         assert self.names(page) == {f"Person {number}" for number in range(1, 6)}
         assert "with Person" in page.words
         assert named.count("canary") > 10
         assert "canary" not in page.html
 
-    def test_pseudonyms_differ_from_page_to_page(self, file: Database) -> None:
+    def test_pseudonyms_differ_from_page_to_page(self, duckdb_file: Database) -> None:
         """Otherwise, two pages could be matched by the order of the numbers."""
-        file.load(monday_call(60, *((f"{number}@lumen.example", 0, 60) for number in range(9))))
+        duckdb_file.load(
+            monday_call(60, *((f"{number}@lumen.example", 0, 60) for number in range(9)))
+        )
 
-        pages = {tuple(file.page("--pseudonyms").people) for _ in range(5)}
+        pages = {tuple(duckdb_file.page("--pseudonyms").people) for _ in range(5)}
 
         assert len(pages) > 1
 
@@ -617,23 +626,23 @@ class TestBadInput:
         self.check(database.draw(), database.output, f"Schema {database.schema} lacks a table")
 
     def test_missing_schema_fails_with_one_line(self, database: Database) -> None:
-        database.load(*KNOWN)
+        database.load(*KNOWN_CALLS)
 
         run = database.draw("--schema", 'o"ther')
 
         self.check(run, database.output, 'Schema o"ther lacks a table')
 
-    def test_unrelated_tables_fail_with_one_line(self, file: Database) -> None:
-        with closing(duckdb.connect(file.address)) as connection:
+    def test_unrelated_tables_fail_with_one_line(self, duckdb_file: Database) -> None:
+        with closing(duckdb.connect(duckdb_file.address)) as connection:
             connection.execute('CREATE SCHEMA "tuple"; CREATE TABLE "tuple".calls (id int)')
             connection.execute('CREATE TABLE "tuple".call_participations (id int)')
 
-        self.check(file.draw(), file.output, "user_email")
+        self.check(duckdb_file.draw(), duckdb_file.output, "user_email")
 
     @pytest.mark.xdist_group("meltano")
     @pytest.mark.parametrize("database", ["postgres"], indirect=True)
     def test_missing_permission_fails_with_one_line(self, database: Database) -> None:
-        database.load(*KNOWN)
+        database.load(*KNOWN_CALLS)
         with database.connect() as connection:
             connection.execute("CREATE ROLE stranger LOGIN PASSWORD 'canary'")
         try:
@@ -698,17 +707,17 @@ class TestBadInput:
         [("folder", "Is a directory"), ("nowhere/report.html", "No such file or directory")],
     )
     def test_unwritable_output_fails_with_one_line(
-        self, file: Database, output: str, message: str
+        self, duckdb_file: Database, output: str, message: str
     ) -> None:
-        file.load(*KNOWN)
-        (file.folder / "folder").mkdir()
-        path = file.folder / output
+        duckdb_file.load(*KNOWN_CALLS)
+        (duckdb_file.folder / "folder").mkdir()
+        path = duckdb_file.folder / output
 
-        run = file.draw("--output", path)
+        run = duckdb_file.draw("--output", path)
 
-        self.check(run, file.output, f"Can't write {path}: {message}")
-        assert list(file.folder.rglob("*.part")) == []
-        assert (file.folder / "folder").is_dir()
+        self.check(run, duckdb_file.output, f"Can't write {path}: {message}")
+        assert list(duckdb_file.folder.rglob("*.part")) == []
+        assert (duckdb_file.folder / "folder").is_dir()
 
 
 def test_script_requires_the_tested_versions() -> None:
@@ -730,13 +739,13 @@ def without_markers(requirements: list[str]) -> set[tuple[str, frozenset[str], S
 
 
 @needs_target_duckdb
-def test_script_runs_with_uv(file: Database) -> None:
+def test_script_runs_with_uv(duckdb_file: Database) -> None:
     """The metadata at the top of the script defines a separate environment."""
-    file.load(*KNOWN)
+    duckdb_file.load(*KNOWN_CALLS)
 
     done = subprocess.run(
-        [find_uv_bin(), "run", ROOT / "queries/report.py", file.address],
-        cwd=file.folder,
+        [find_uv_bin(), "run", ROOT / "queries/report.py", duckdb_file.address],
+        cwd=duckdb_file.folder,
         env=clean_environment(),
         capture_output=True,
         text=True,
@@ -744,16 +753,20 @@ def test_script_runs_with_uv(file: Database) -> None:
     )
 
     assert (done.returncode, done.stdout) == (0, "Wrote report.html.\n"), done.stderr
-    assert set(Page(file.output.read_text("utf-8")).charts) == {"weeks", "sizes"}
+    assert set(Page(duckdb_file.output.read_text("utf-8")).charts) == {"weeks", "sizes"}
 
 
 @needs_target_duckdb
-def test_meltano_runs_the_report(file: Database) -> None:
-    file.load(*KNOWN)
-    project = MeltanoProject.copy_of_this_project(file.folder / "project", system=file.folder)
+def test_meltano_runs_the_report(duckdb_file: Database) -> None:
+    duckdb_file.load(*KNOWN_CALLS)
+    project = MeltanoProject.copy_of_this_project(
+        duckdb_file.folder / "project", system=duckdb_file.folder
+    )
     shutil.copytree(QUERIES, project.folder / "queries")
 
-    project("run", "report", env={"REPORT_DATABASE": file.address, "REPORT_PSEUDONYMS": "true"})
+    project(
+        "run", "report", env={"REPORT_DATABASE": duckdb_file.address, "REPORT_PSEUDONYMS": "true"}
+    )
 
     page = Page((project.folder / "report.html").read_text("utf-8"))
     assert set(page.people) == {f"Person {number}" for number in range(1, 5)}

@@ -76,4 +76,4 @@ def test_person_weeks_match_the_query(warehouse: Warehouse) -> None:
 
     rows = warehouse.rows_of("person_weeks", "user_email, week, hours")
 
-    assert rows == sorted(warehouse.ask("hours_paired_per_person_and_week"))
+    assert rows == sorted(warehouse.run_query("hours_paired_per_person_and_week"))

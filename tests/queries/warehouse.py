@@ -85,7 +85,7 @@ class Warehouse:
                     email,
                 )
 
-    def ask(self, query: str) -> list[tuple[Any, ...]]:
+    def run_query(self, query: str) -> list[tuple[Any, ...]]:
         """Run a query and return its rows."""
         rows: list[tuple[Any, ...]] = self._run(query).fetchall()
         return rows
