@@ -34,7 +34,7 @@ COLUMNS = {
 }
 PRIVATE = ("canary", "@lumen.example", "sk-tuple-sandbox")
 """Text that no log may contain. Most private data in the tests includes the word canary."""
-COMMAND_WORDS = len(("python", "-m", "tap_tuple"))
+COMMAND_PREFIX_LENGTH = len(("python", "-m", "tap_tuple"))
 HISTORIES_SEED = "TAP_TUPLE_HISTORIES_SEED"
 
 
@@ -121,7 +121,7 @@ def bookmarks(state: Mapping[str, Any]) -> tuple[str | None, str | None]:
 
 
 def minute(number: float) -> str:
-    """Return when call number `number` ended."""
+    """Return FIRST_END plus a number of minutes, as the API formats it."""
     return api_time(FIRST_END + timedelta(minutes=number))
 
 
@@ -194,7 +194,7 @@ class TapCommand:
         """Run the tap until it exits. `skip_waits` makes its waits take no real time."""
         command = self.command(*arguments, config=config, state=state, catalog=catalog)
         done = self._server.run(
-            command[COMMAND_WORDS:],
+            command[COMMAND_PREFIX_LENGTH:],
             folder=self._folder,
             environment=clean_environment() | (env or {}),
             skip_waits=skip_waits,
@@ -223,12 +223,12 @@ class TapCommand:
                 command += [f"--{option}", str(path)]
         return command
 
-    def discover(self, **edits: Any) -> dict[str, Any]:
-        """Return the catalog. `edits` can deselect streams, for example ``calls=False``."""
+    def discover(self, **selected: bool) -> dict[str, Any]:
+        """Return the catalog. ``calls=False``, for example, deselects that stream."""
         catalog: dict[str, Any] = json.loads(self("--discover").stdout)
         for stream in catalog["streams"]:
             root = next(m for m in stream["metadata"] if not m["breadcrumb"])
-            root["metadata"]["selected"] = edits.get(stream["tap_stream_id"], True)
+            root["metadata"]["selected"] = selected.get(stream["tap_stream_id"], True)
         return catalog
 
 
@@ -237,8 +237,8 @@ def clean_environment() -> dict[str, str]:
 
     PYTHONDONTWRITEBYTECODE would make Meltano and the loaders take twice as long to start.
     """
-    own = ("TAP_TUPLE", "TARGET_", "MELTANO_", "LOGLEVEL", "PYTHONDONTWRITEBYTECODE")
-    return {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    prefixes = ("TAP_TUPLE", "TARGET_", "MELTANO_", "LOGLEVEL", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
 
 
 @pytest.fixture(scope="session")

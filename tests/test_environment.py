@@ -81,7 +81,7 @@ def test_whitespace_around_variables_is_removed(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "beginning"),
+    ("variable", "value", "prefix"),
     [
         ("STREAM_MAPS", "{", "stream_maps (in TAP_TUPLE_STREAM_MAPS) must be a JSON object"),
         ("STREAM_MAPS", "[]", "stream_maps (in TAP_TUPLE_STREAM_MAPS) must be a JSON object"),
@@ -106,13 +106,13 @@ def test_whitespace_around_variables_is_removed(monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_invalid_variable_has_exactly_one_message(
-    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, beginning: str
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, prefix: str
 ) -> None:
     monkeypatch.setenv(f"TAP_TUPLE_{variable}", value)
 
     (problem,) = environment_problems(SCHEMA, TapTuple.name)
 
-    assert problem.startswith(beginning)
+    assert problem.startswith(prefix)
 
 
 @pytest.mark.parametrize("value", ["true", "TRUE", "1", "yes", "on", "false", "0", "no", "off"])

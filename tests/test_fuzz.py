@@ -77,7 +77,7 @@ names = (
 )
 
 
-def check(run: Run, *, may_echo: str | None = None) -> None:
+def check_run(run: Run, *, may_echo: str | None = None) -> None:
     """Check the invariants of every run. Messages of type `may_echo` may quote the input."""
     assert EMAIL not in run.stderr
     assert TOKEN not in run.stderr
@@ -117,17 +117,17 @@ def test_random_settings_never_crash_the_tap(
 
     @fuzz
     @given(st.dictionaries(names, values, min_size=1, max_size=3), st.booleans())
-    def any_settings(odd: dict[str, Any], in_environment: bool) -> None:  # noqa: FBT001
+    def any_settings(extra: dict[str, Any], in_environment: bool) -> None:  # noqa: FBT001
         base = config_for(sandbox) | {"api_token": TOKEN}
         if in_environment:
             env = {
                 f"TAP_TUPLE_{name.upper()}": str(value).replace("\0", "")
-                for name, value in odd.items()
+                for name, value in extra.items()
                 if name.isidentifier()
             }
-            check(tap("--config=ENV", config=base, env=DEBUG | env, skip_waits=True))
+            check_run(tap("--config=ENV", config=base, env=DEBUG | env, skip_waits=True))
         else:
-            check(tap(config=base | odd, env=DEBUG, skip_waits=True))
+            check_run(tap(config=base | extra, env=DEBUG, skip_waits=True))
 
     any_settings()
 
@@ -143,7 +143,7 @@ def test_random_state_never_crashes_the_tap(
         given_state: Any = [] if state is None else state
         run = tap(config=config_for(sandbox), state=given_state, env=DEBUG)
 
-        check(run, may_echo="STATE")
+        check_run(run, may_echo="STATE")
         if run.returncode == 0 and "bookmarks" not in json.dumps(state):
             assert run.ids("calls") == [1, 2, 3]
 
@@ -155,29 +155,32 @@ def test_random_catalog_never_crashes_the_tap(
 ) -> None:
     sandbox = serve(calls_with_canary())
 
-    def spots(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    def paths_in(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Return the paths to all nested values."""
         items: list[tuple[Any, Any]] = list(value.items()) if isinstance(value, dict) else []
         items += list(enumerate(value)) if isinstance(value, list) else []
-        return [path] * bool(path) + [s for key, each in items for s in spots(each, (*path, key))]
+        return [path] * bool(path) + [
+            s for key, each in items for s in paths_in(each, (*path, key))
+        ]
 
     @fuzz
-    @given(st.lists(st.tuples(st.sampled_from(spots(CATALOG)), values), max_size=2))
+    @given(st.lists(st.tuples(st.sampled_from(paths_in(CATALOG)), values), max_size=2))
     def any_catalog(edits: list[tuple[tuple[Any, ...], Any]]) -> None:
         catalog = copy.deepcopy(CATALOG)
         for path, value in edits:
-            place = catalog
+            parent = catalog
             for key in path[:-1]:
-                if not isinstance(place, (dict, list)):
+                if not isinstance(parent, (dict, list)):
                     return
                 try:
-                    place = place[key]
+                    parent = parent[key]
                 except (LookupError, TypeError):
                     return
-            is_there = isinstance(place, list) and path[-1] in range(len(place))
-            if isinstance(place, dict) or is_there:
-                place[path[-1]] = value
+            is_list_item = isinstance(parent, list) and path[-1] in range(len(parent))
+            if isinstance(parent, dict) or is_list_item:
+                parent[path[-1]] = value
 
-        check(tap(config=config_for(sandbox), catalog=catalog, env=DEBUG), may_echo="SCHEMA")
+        check_run(tap(config=config_for(sandbox), catalog=catalog, env=DEBUG), may_echo="SCHEMA")
 
     any_catalog()
 
@@ -236,7 +239,7 @@ def test_random_response_never_crashes_the_tap(tap: TapCommand, fuzz: settings) 
 
             run = tap(config=config, env=DEBUG, skip_waits=True)
 
-        check(run)
+        check_run(run)
         if run.returncode == 0:
             assert run.ids("calls") == [call["id"] for call in json.loads(sent)]
 

@@ -175,8 +175,8 @@ def test_meltano_output_contains_no_private_data(
         assert sandbox.token not in run.stdout
 
 
-def written(meltano: MeltanoProject, stream: str) -> list[int]:
-    """Return the ids that target-jsonl has written since the last time, and delete its files."""
+def pop_written_ids(meltano: MeltanoProject, stream: str) -> list[int]:
+    """Return the ids in the files of target-jsonl, and delete the files."""
     ids = []
     for path in sorted((meltano.folder / "output").glob(f"{stream}-*.jsonl")):
         ids += [json.loads(line)["id"] for line in path.read_text("utf-8").splitlines()]
@@ -187,11 +187,11 @@ def written(meltano: MeltanoProject, stream: str) -> list[int]:
 def add_plugins(meltano: MeltanoProject, shown: str) -> None:
     """Add plugins to meltano.yml, like someone who copies them from the docs."""
     file = meltano.folder / "meltano.yml"
-    project = YAML()
-    text = project.load(file)
-    for kind, plugins in project.load(shown)["plugins"].items():
-        text["plugins"][kind].extend(plugins)
-    project.dump(text, file)
+    yaml = YAML()
+    project = yaml.load(file)
+    for kind, plugins in yaml.load(shown)["plugins"].items():
+        project["plugins"][kind].extend(plugins)
+    yaml.dump(project, file)
 
 
 def test_two_teams_have_separate_tokens_and_states(
@@ -209,9 +209,9 @@ def test_two_teams_have_separate_tokens_and_states(
     }
 
     meltano("run", "tap-tuple", "target-jsonl", env=env)
-    assert written(meltano, "calls") == list(range(1, 21))
+    assert pop_written_ids(meltano, "calls") == list(range(1, 21))
     meltano("run", "tap-tuple--design", "target-jsonl", env=env)
-    assert written(meltano, "calls") == list(range(1, 31))
+    assert pop_written_ids(meltano, "calls") == list(range(1, 31))
     states = meltano("state", "list")
     assert "dev:tap-tuple-to-target-jsonl" in states
     assert "dev:tap-tuple--design-to-target-jsonl" in states
@@ -224,8 +224,8 @@ def test_dx_role_with_few_privileges_can_load_both_tables(
     calls = make_calls(20)
     log = CallLog(calls)
     add_plugins(meltano, block("yaml: dx").text)
-    place = postgres.partition("@")[2].rpartition("/")[0]
-    env = tuple_env(log) | {"DX_URL": f"postgresql+psycopg://dx:dx@{place}/dx"}
+    address = postgres.partition("@")[2].rpartition("/")[0]
+    env = tuple_env(log) | {"DX_URL": f"postgresql+psycopg://dx:dx@{address}/dx"}
     run = block("not run: it needs step 3; a test of its own runs it").text.split()[1:]
 
     with psycopg.connect(postgres, autocommit=True) as server:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 RANDOM = Random(3)  # noqa: S311 - not for secrets
 
 
-def late(number: int, minutes: float) -> Call:
+def call_ending_at(number: int, minutes: float) -> Call:
     return make_call(number, ended_at=minute(minutes))
 
 
@@ -44,7 +44,7 @@ def add(*calls: Call) -> Change:
     return change
 
 
-def both(*changes: Change) -> Change:
+def combine(*changes: Change) -> Change:
     def change(log: CallLog) -> None:
         for each in changes:
             each(log)
@@ -52,8 +52,8 @@ def both(*changes: Change) -> Change:
     return change
 
 
-def at(log: CallLog, changes: dict[int, Change]) -> Callable[[int], None]:
-    """Return a callback that changes the source right before it responds to certain requests."""
+def change_at(log: CallLog, changes: dict[int, Change]) -> Callable[[int], None]:
+    """Return a callback that makes each change during the request with that number."""
 
     def change_before(number: int) -> None:
         if change := changes.get(number):
@@ -63,19 +63,20 @@ def at(log: CallLog, changes: dict[int, Change]) -> Callable[[int], None]:
 
 
 def assert_all_read(run: Run, log: CallLog) -> None:
-    left = log.calls(FIRST_END)
+    remaining = log.calls(FIRST_END)
     assert run.returncode == 0, run.stderr
-    assert {call["id"] for call in left} <= set(run.ids("calls"))
-    seats = {seat["id"] for call in left for seat in call["call_participations"]}
-    assert seats <= set(run.ids("call_participations"))
+    assert {call["id"] for call in remaining} <= set(run.ids("calls"))
+    participations = {p["id"] for call in remaining for p in call["call_participations"]}
+    assert participations <= set(run.ids("call_participations"))
 
 
-LOST_WITH_PAGE_NUMBERS: dict[str, tuple[dict[int, Change], Fault | None]] = {
+# Changes that would lose calls if pages were requested by number.
+SHIFTS: dict[str, tuple[dict[int, Change], Fault | None]] = {
     "two deleted, two finalized late": (
-        {2: both(delete(3, 4), add(late(901, 31.5), late(902, 32.5)))},
+        {2: combine(delete(3, 4), add(call_ending_at(901, 31.5), call_ending_at(902, 32.5)))},
         None,
     ),
-    "a call with a later end": ({2: both(delete(10), add(late(10, 35.5)))}, None),
+    "a call with a later end": ({2: combine(delete(10), add(call_ending_at(10, 35.5)))}, None),
     "deletions without X-Total-Count": (
         {2: delete(*range(1, 6))},
         faults.without_headers("X-Total-Count"),
@@ -85,14 +86,14 @@ LOST_WITH_PAGE_NUMBERS: dict[str, tuple[dict[int, Change], Fault | None]] = {
 }
 
 
-@pytest.mark.parametrize("loss", LOST_WITH_PAGE_NUMBERS)
+@pytest.mark.parametrize("shift", SHIFTS)
 def test_calls_that_shift_between_pages_are_read(
-    tap: TapCommand, serve: SandboxFactory, loss: str
+    tap: TapCommand, serve: SandboxFactory, shift: str
 ) -> None:
-    changes, every_response = LOST_WITH_PAGE_NUMBERS[loss]
+    changes, every_response = SHIFTS[shift]
     log = CallLog(make_calls(40))
     options = {} if every_response is None else {"every_response": every_response}
-    sandbox = serve(log, on_request=at(log, changes), **options)
+    sandbox = serve(log, on_request=change_at(log, changes), **options)
 
     run = tap(config=config_for(sandbox, page_size=10))
 
@@ -104,7 +105,7 @@ def test_deletion_before_a_failed_request_loses_no_call(
     tap: TapCommand, serve: SandboxFactory, request_number: int
 ) -> None:
     log = CallLog(make_calls(40))
-    sandbox = serve(log, on_count=at(log, {request_number: delete(3)}))
+    sandbox = serve(log, on_count=change_at(log, {request_number: delete(3)}))
     sandbox.faults.extend([*[None] * request_number, faults.status(403)])
     config = config_for(sandbox, page_size=10, lookback_window=0)
 
@@ -138,10 +139,12 @@ def test_calls_are_read_once_despite_deletions_and_additions(
 ) -> None:
     log = CallLog(make_calls(300))
     changes = {
-        number: both(delete(number, number + 1), add(late(900 + number, 280.5 + number / 60)))
+        number: combine(
+            delete(number, number + 1), add(call_ending_at(900 + number, 280.5 + number / 60))
+        )
         for number in range(2, 16)
     }
-    sandbox = serve(log, on_request=at(log, changes))
+    sandbox = serve(log, on_request=change_at(log, changes))
 
     run = tap(config=config_for(sandbox, page_size=20))
 
@@ -151,8 +154,8 @@ def test_calls_are_read_once_despite_deletions_and_additions(
 
 def test_last_row_of_a_changed_call_is_up_to_date(tap: TapCommand, serve: SandboxFactory) -> None:
     log = CallLog(make_calls(30))
-    moved, edited = late(5, 25.5), late(10, 10) | {"duration_seconds": 7}
-    sandbox = serve(log, on_request=at(log, {2: both(delete(5, 10), add(moved, edited))}))
+    moved, edited = call_ending_at(5, 25.5), call_ending_at(10, 10) | {"duration_seconds": 7}
+    sandbox = serve(log, on_request=change_at(log, {2: combine(delete(5, 10), add(moved, edited))}))
 
     run = tap(config=config_for(sandbox, page_size=10))
 
@@ -212,10 +215,10 @@ def test_misleading_server_loses_no_call(
 ) -> None:
     """Most calls end a minute apart. Nine end together, and nine less than a millisecond apart."""
     ends = [minute(20)] * 9 + [
-        (FIRST_END + timedelta(minutes=30, microseconds=400 * place)).isoformat()
-        for place in range(9)
+        (FIRST_END + timedelta(minutes=30, microseconds=400 * index)).isoformat()
+        for index in range(9)
     ]
-    calls = [make_call(100 + place, ended_at=end) for place, end in enumerate(ends)]
+    calls = [make_call(100 + index, ended_at=end) for index, end in enumerate(ends)]
     log = CallLog([*make_calls(60), *calls], shuffle_ties=RANDOM)
     sandbox = serve(log, **SERVERS[server])
 
@@ -236,8 +239,12 @@ def test_misleading_server_loses_no_call(
 def test_tied_calls_on_several_pages_are_read(tap: TapCommand, serve: SandboxFactory) -> None:
     tied = [make_call(number, ended_at=minute(20)) for number in range(20, 60)]
     log = CallLog([*make_calls(19), *tied, *(make_call(number) for number in range(60, 80))])
-    changes = {4: delete(20, 21), 5: both(delete(22), add(late(901, 20))), 7: delete(30, 1)}
-    sandbox = serve(log, on_request=at(log, changes), max_per_page=10)
+    changes = {
+        4: delete(20, 21),
+        5: combine(delete(22), add(call_ending_at(901, 20))),
+        7: delete(30, 1),
+    }
+    sandbox = serve(log, on_request=change_at(log, changes), max_per_page=10)
 
     run = tap(config=config_for(sandbox, page_size=10))
 
@@ -250,10 +257,10 @@ def test_failure_among_tied_calls_loses_no_call(tap: TapCommand, serve: SandboxF
     tied = [make_call(number, ended_at=minute(20)) for number in range(20, 35)]
     log = CallLog([*make_calls(19), *tied, *(make_call(number) for number in range(60, 80))])
     # After page 1 of the tied calls, two of them are deleted and two later calls are finalized.
-    change = both(delete(20, 21), add(late(901, 70.5), late(902, 71.5)))
+    change = combine(delete(20, 21), add(call_ending_at(901, 70.5), call_ending_at(902, 71.5)))
     for failing in range(4, 14):
         moving = CallLog(log.calls(FIRST_END))
-        sandbox = serve(moving, on_request=at(moving, {4: change}), max_per_page=10)
+        sandbox = serve(moving, on_request=change_at(moving, {4: change}), max_per_page=10)
         sandbox.faults.extend([None] * (failing - 1) + [faults.status(403)])
 
         failed = tap(config=config_for(sandbox, lookback_window=0))
@@ -271,7 +278,7 @@ IMPLAUSIBLE_RESPONSES: dict[str, tuple[Fault, str]] = {
         "Tuple sent calls that aren't sorted by ended_at",
     ),
     "from before since": (
-        faults.edited(lambda calls: [late(1, -(10**6)), *calls]),
+        faults.edited(lambda calls: [call_ending_at(1, -(10**6)), *calls]),
         "Tuple sent calls from outside the requested time range",
     ),
     "from after until": (
@@ -320,13 +327,13 @@ def test_persistently_implausible_response_ends_the_run(
     assert run.state["bookmarks"]["calls"]["replication_key_value"] == minute(10)
 
 
-@pytest.mark.parametrize("left", [1, 4])
+@pytest.mark.parametrize("length", [1, 4])
 @pytest.mark.parametrize("request_number", [1, 2, 3])
 def test_rest_of_a_short_page_is_read(
-    tap: TapCommand, serve: SandboxFactory, request_number: int, left: int
+    tap: TapCommand, serve: SandboxFactory, request_number: int, length: int
 ) -> None:
     sandbox = serve(make_calls(30))
-    short = faults.edited(lambda calls: calls[:left])
+    short = faults.edited(lambda calls: calls[:length])
     sandbox.faults.extend([*[None] * (request_number - 1), short])
 
     run = tap(config=config_for(sandbox, page_size=10))
@@ -338,14 +345,14 @@ def test_pages_smaller_than_the_overlap_lose_no_call(
     tap: TapCommand, serve: SandboxFactory
 ) -> None:
     """The server sends no header that would show that there are more calls."""
-    quarters = [make_call(number, ended_at=minute(number / 240)) for number in range(1, 41)]
+    calls = [make_call(number, ended_at=minute(number / 240)) for number in range(1, 41)]
 
     def shrink(number: int) -> None:
         if number > 2:
             sandbox.max_per_page = 3
 
     sandbox = serve(
-        quarters, on_request=shrink, every_response=faults.without_headers("Link", "X-Total-Count")
+        calls, on_request=shrink, every_response=faults.without_headers("Link", "X-Total-Count")
     )
 
     run = tap(config=config_for(sandbox, page_size=10), skip_waits=True)

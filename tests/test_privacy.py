@@ -30,7 +30,7 @@ def calls_with_canary(count: int = 30) -> list[Call]:
     return calls
 
 
-def mirror(token: str) -> Fault:
+def echo_private_data(token: str) -> Fault:
     """Respond with the email and the token in the body and the headers."""
     body = f'{{"error": "{EMAIL} Bearer {token}", "calls": ["{EMAIL}"]}}'.encode()
     return faults.status(422, body, {"X-Echo": f"{EMAIL} {token}"})
@@ -48,23 +48,23 @@ def with_invalid_participation(field: str) -> Fault:
     return faults.edited(edit)
 
 
-html = f"<html>{EMAIL}</html>".encode()
+HTML = f"<html>{EMAIL}</html>".encode()
 SCENARIOS: dict[str, list[Fault | None]] = {
     "no fault": [],
-    "rejection that echoes private data": [None, mirror("sk-tuple-sandbox")],
-    "unauthorized": [faults.status(401, html)],
-    "forbidden": [None, faults.status(403, html)],
-    "not found": [faults.status(404, html)],
-    "redirect": [faults.status(302, html, {"Location": f"https://elsewhere.example/{EMAIL}"})],
-    "server error": [None, *[faults.status(500, html)] * 20],
-    "HTML with status 200": [None, *[faults.body(html)] * 20],
+    "rejection that echoes private data": [None, echo_private_data("sk-tuple-sandbox")],
+    "unauthorized": [faults.status(401, HTML)],
+    "forbidden": [None, faults.status(403, HTML)],
+    "not found": [faults.status(404, HTML)],
+    "redirect": [faults.status(302, HTML, {"Location": f"https://elsewhere.example/{EMAIL}"})],
+    "server error": [None, *[faults.status(500, HTML)] * 20],
+    "HTML with status 200": [None, *[faults.body(HTML)] * 20],
     "JSON object with status 200": [
         None,
         *[faults.body(json.dumps({"email": EMAIL}).encode())] * 20,
     ],
     "truncated": [None, *[faults.truncated] * 20],
     "reset": [None, *[faults.reset] * 20],
-    "rate limit": [None, *[faults.status(429, html)] * 40],
+    "rate limit": [None, *[faults.status(429, HTML)] * 40],
     "call of the wrong type": [None, faults.edited(with_invalid_call)],
     "invalid user": [None, with_invalid_participation("user")],
     "invalid time": [None, with_invalid_participation("left_at")],
@@ -72,7 +72,7 @@ SCENARIOS: dict[str, list[Fault | None]] = {
 }
 
 
-def assert_private(run: Run, token: str) -> None:
+def assert_no_leaks(run: Run, token: str) -> None:
     """Check that the token appears nowhere, and the email only in records."""
     assert token not in run.stdout + run.stderr
     assert EMAIL not in run.stderr
@@ -91,7 +91,7 @@ def test_debug_log_contains_no_private_data(
 
     assert "DEBUG" in run.stderr
     assert (run.returncode == 0) is (scenario == "no fault")
-    assert_private(run, sandbox.token)
+    assert_no_leaks(run, sandbox.token)
 
 
 def test_invalid_token_is_not_printed(tap: TapCommand) -> None:

@@ -18,7 +18,7 @@ SANDBOX = Sandbox(Company())
 
 
 @pytest.fixture(scope="module", autouse=True)
-def company() -> Iterator[None]:
+def sandbox() -> Iterator[None]:
     """Run the sandbox while the SDK's tests run."""
     with SANDBOX:
         yield

@@ -29,11 +29,20 @@ class Newcomer:
         python = folder / "python"
         _uv("venv", "--quiet", "--no-project", "--seed", "--python", sys.executable, str(python))
         # Newcomers don't have the environment that runs these tests.
-        own = str(ROOT / ".venv")
-        path = [each for each in os.environ["PATH"].split(os.pathsep) if not each.startswith(own)]
+        environment_of_tests = str(ROOT / ".venv")
+        path = [
+            each
+            for each in os.environ["PATH"].split(os.pathsep)
+            if not each.startswith(environment_of_tests)
+        ]
         # uv installs tools in `.local/bin`, so its users have that on their PATH.
         # psql comes with PostgreSQL.
-        places = [str(python / "bin"), str(self.home / ".local/bin"), *path, postgres_binaries()]
+        path_entries = [
+            str(python / "bin"),
+            str(self.home / ".local/bin"),
+            *path,
+            postgres_binaries(),
+        ]
         # They don't have a developer's Python settings, either.
         theirs = {
             name: value
@@ -42,7 +51,7 @@ class Newcomer:
         }
         self.environment = theirs | {
             "HOME": str(self.home),
-            "PATH": os.pathsep.join(places),
+            "PATH": os.pathsep.join(path_entries),
             "UV_CACHE_DIR": _uv("cache", "dir"),
             "NO_COLOR": "1",
             **environment,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 README = ROOT / "README.md"
 SETTINGS = ROOT / "docs/settings.md"
 TROUBLESHOOTING = ROOT / "docs/troubleshooting.md"
-OWN_SETTINGS = 8
+OWN_SETTINGS_COUNT = 8
 MELTANO = "meltano>=4.4,<5"
 PYTHON = "--python >=3.11,<3.14"
 
@@ -31,7 +31,7 @@ def settings_table() -> str:
     """Render the table of settings from the schema that ``--about`` shows."""
     schema = TapTuple.config_jsonschema
     lines = ["| Setting | Default | Meaning |", "| --- | --- | --- |"]
-    for name, setting in list(schema["properties"].items())[:OWN_SETTINGS]:
+    for name, setting in list(schema["properties"].items())[:OWN_SETTINGS_COUNT]:
         default = "required, secret" if name in schema["required"] else ""
         if "default" in setting:
             default = f"`{setting['default']}`"
@@ -130,17 +130,17 @@ def test_meltano_commands_have_version_bounds() -> None:
 def test_troubleshooting_messages_exist_in_the_code() -> None:
     source = "".join(path.read_text("utf-8") for path in (ROOT / "tap_tuple").rglob("*.py"))
     joined = re.sub(r'"\n\s+f?"', "", source)
-    _, _, own = text_of(TROUBLESHOOTING).partition("## The tap says")
-    said = re.findall(r"^\| `([^`]+)`", own.partition("\n## ")[0], re.MULTILINE)
+    _, _, section = text_of(TROUBLESHOOTING).partition("## The tap says")
+    messages = re.findall(r"^\| `([^`]+)`", section.partition("\n## ")[0], re.MULTILINE)
 
-    assert len(said) > 8
-    assert [message for message in said if message not in joined] == []
+    assert len(messages) > 8
+    assert [message for message in messages if message not in joined] == []
 
 
 def test_every_query_is_documented() -> None:
-    asked = re.findall(r"\]\(\.\./(queries/\w+\.sql)\)", text_of(ROOT / "docs/questions.md"))
+    linked = re.findall(r"\]\(\.\./(queries/\w+\.sql)\)", text_of(ROOT / "docs/questions.md"))
 
-    assert sorted(asked) == sorted(
+    assert sorted(linked) == sorted(
         path.relative_to(ROOT).as_posix() for path in ROOT.glob("queries/*.sql")
     )
 

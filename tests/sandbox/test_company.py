@@ -52,10 +52,12 @@ def pairing_days(calls: list[Call]) -> dict[str, list[datetime]]:
     for call, participation in participations(calls):
         if len(call["call_participations"]) > 1 and (person := email(participation)):
             days[person].add(call["started_at"][:10])
-    return {person: [at(f"{day}T00:00Z") for day in sorted(days[person])] for person in days}
+    return {
+        person: [parse_time(f"{day}T00:00Z") for day in sorted(days[person])] for person in days
+    }
 
 
-def at(timestamp: str) -> datetime:
+def parse_time(timestamp: str) -> datetime:
     return datetime.fromisoformat(timestamp)
 
 
@@ -112,11 +114,13 @@ def test_each_day_is_generated_only_once(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_calls_appear_only_after_they_end() -> None:
     company = Company(history=timedelta(0))
     whole_day = company.calls(NOW.replace(hour=23, minute=59, second=59, microsecond=999_999))
-    under_way = [c for c in whole_day if at(c["started_at"]) <= NOW <= at(c["ended_at"])]
+    under_way = [
+        c for c in whole_day if parse_time(c["started_at"]) <= NOW <= parse_time(c["ended_at"])
+    ]
     assert under_way
 
     for call in under_way:
-        ended_at = at(call["ended_at"])
+        ended_at = parse_time(call["ended_at"])
         assert call not in company.calls(NOW)
         assert call not in company.calls(ended_at)
         assert call in company.calls(ended_at + timedelta(microseconds=1))
@@ -141,7 +145,7 @@ def test_calls_are_formatted_as_in_the_api(year: list[Call]) -> None:
         ]
         assert TIMESTAMP.fullmatch(call["started_at"])
         assert TIMESTAMP.fullmatch(call["ended_at"])
-        duration = at(call["ended_at"]) - at(call["started_at"])
+        duration = parse_time(call["ended_at"]) - parse_time(call["started_at"])
         assert call["duration_seconds"] == duration // timedelta(seconds=1)
     for _, participation in participations(year):
         assert list(participation) == ["id", "joined_at", "left_at", "user"]
@@ -202,7 +206,7 @@ def test_volume_matches_a_company_of_sixty_people(year: list[Call]) -> None:
 
 
 def test_weekends_holidays_and_lunch_are_quieter(year: list[Call]) -> None:
-    starts = [at(call["started_at"]) for call in year]
+    starts = [parse_time(call["started_at"]) for call in year]
     weekend = sum(start.weekday() >= 5 for start in starts)
     assert 0 < weekend < len(starts) / 50
 
@@ -242,9 +246,13 @@ def test_people_have_favorite_partners(year: list[Call]) -> None:
 
 def test_people_join_and_leave_the_company(year: list[Call]) -> None:
     regulars = {person: days for person, days in pairing_days(year).items() if len(days) > 25}
-    season = timedelta(days=60)
-    newcomers = [days for days in regulars.values() if days[0] > at(year[0]["started_at"]) + season]
-    leavers = [days for days in regulars.values() if days[-1] < NOW - season]
+    two_months = timedelta(days=60)
+    newcomers = [
+        days
+        for days in regulars.values()
+        if days[0] > parse_time(year[0]["started_at"]) + two_months
+    ]
+    leavers = [days for days in regulars.values() if days[-1] < NOW - two_months]
     assert 2 < len(newcomers) < 25
     assert 2 < len(leavers) < 25
 
@@ -253,10 +261,10 @@ def test_some_newcomers_have_solo_calls_before_they_pair(year: list[Call]) -> No
     seen: dict[str, datetime] = {}
     for call, participation in participations(year):
         if person := email(participation):
-            seen.setdefault(person, at(f"{call['started_at'][:10]}T00:00Z"))
+            seen.setdefault(person, parse_time(f"{call['started_at'][:10]}T00:00Z"))
     paired = {person: days[0] for person, days in pairing_days(year).items() if len(days) > 25}
-    season = timedelta(days=60)
-    newcomers = [person for person in paired if seen[person] > NOW - ONE_YEAR + season]
+    two_months = timedelta(days=60)
+    newcomers = [person for person in paired if seen[person] > NOW - ONE_YEAR + two_months]
 
     waits = sorted((paired[person] - seen[person]).days for person in newcomers)
     assert waits[0] == 0
@@ -265,8 +273,8 @@ def test_some_newcomers_have_solo_calls_before_they_pair(year: list[Call]) -> No
 
 
 def test_some_people_rarely_pair(year: list[Call]) -> None:
-    season = timedelta(days=90)
-    stayed = [days for days in pairing_days(year).values() if days[-1] - days[0] > season]
+    three_months = timedelta(days=90)
+    stayed = [days for days in pairing_days(year).values() if days[-1] - days[0] > three_months]
     assert 2 < sum(len(days) < (days[-1] - days[0]).days / 7 for days in stayed) < 10
 
 
