@@ -226,7 +226,7 @@ def test_dx_role_with_few_privileges_can_load_both_tables(
     add_plugins(meltano, block("yaml: dx").text)
     address = postgres.partition("@")[2].rpartition("/")[0]
     env = tuple_env(log) | {"DX_URL": f"postgresql+psycopg://dx:dx@{address}/dx"}
-    run = block("not run: it needs step 3; a test of its own runs it").text.split()[1:]
+    run = block("not run: it needs step 3; a separate test runs it").text.split()[1:]
 
     with psycopg.connect(postgres, autocommit=True) as server:
         server.execute("DROP DATABASE IF EXISTS dx")
