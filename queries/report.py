@@ -53,8 +53,18 @@ QUARTER = timedelta(days=90)
 """People who haven't been in a call for this long may have left."""
 WEEKS_PER_PERIOD = 4
 """The trend compares the last four whole weeks with the four before."""
-NOT_IN_REPORT = {"calls_per_month", "delete_unrefreshed", "views", "views_of_files"}
-"""Files of this folder that the report doesn't use."""
+QUERIES = (
+    "calls_and_people",
+    "first_pairing_of_newcomers",
+    "hours_paired_per_person_and_week",
+    "last_time_together",
+    "length_of_calls",
+    "not_paired_for_two_weeks",
+    "people_with_few_partners",
+    "share_of_calls_by_size",
+    "who_pairs_with_whom",
+)
+"""The files in this folder whose results the report shows."""
 
 
 def fail(message: str) -> NoReturn:
@@ -77,13 +87,13 @@ def connect(database: str) -> Any:  # noqa: ANN401 - no type is common to both
 def read(database: str, schema: str) -> Results:
     """Run the queries in this folder on one snapshot of the data."""
     name, results = schema.replace('"', '""'), {}
-    queries = [path for path in sorted(FOLDER.glob("*.sql")) if path.stem not in NOT_IN_REPORT]
     with closing(connect(database)) as connection:
-        for path in queries:
-            cursor = connection.execute(path.read_text("utf-8").replace('"tuple".', f'"{name}".'))
+        for query in QUERIES:
+            text = (FOLDER / f"{query}.sql").read_text("utf-8")
+            cursor = connection.execute(text.replace('"tuple".', f'"{name}".'))
             columns = [column[0] for column in cursor.description]
             rows = pl.DataFrame(cursor.fetchall(), columns, orient="row", infer_schema_length=None)
-            results[path.stem] = rows.with_columns(cs.decimal().cast(pl.Float64))
+            results[query] = rows.with_columns(cs.decimal().cast(pl.Float64))
     return results
 
 

@@ -41,7 +41,7 @@ HISTORIES_SEED = "TAP_TUPLE_HISTORIES_SEED"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add options for the number and the seed of random tests."""
     parser.addoption(
-        "--histories", type=int, default=300, help="Number of random histories to run."
+        "--histories", type=int, default=200, help="Number of random histories to run."
     )
     parser.addoption("--fuzz", type=int, default=40, help="Number of examples per fuzz test.")
     parser.addoption("--histories-seed", type=int, help="Their seed. pytest's header prints it.")
@@ -53,6 +53,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if chosen is not None:
         os.environ[HISTORIES_SEED] = str(chosen)
     os.environ.setdefault(HISTORIES_SEED, str(secrets.randbelow(10**6)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the slow tests, so that no worker is left with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def pytest_report_header() -> str:

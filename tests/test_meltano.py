@@ -154,7 +154,7 @@ def test_config_test_checks_the_token_with_one_request(
 
 
 @needs_target_duckdb
-def test_meltano_output_contains_no_private_data(
+def test_failed_meltano_run_prints_no_private_data(
     meltano: MeltanoProject, serve: SandboxFactory, tmp_path: Path
 ) -> None:
     sandbox = serve(make_calls(30))
@@ -165,14 +165,13 @@ def test_meltano_output_contains_no_private_data(
         "TARGET_DUCKDB_FILEPATH": str(tmp_path / "warehouse.duckdb"),
     }
 
-    for fault, returncode in ((None, 0), (faults.status(403, b"person0@lumen.example"), 1)):
-        sandbox.faults.extend([None, fault])
-        run = meltano.run_unchecked("run", "tap-tuple", "target-duckdb", env=env)
+    sandbox.faults.extend([None, faults.status(403, b"person0@lumen.example")])
+    run = meltano.run_unchecked("run", "tap-tuple", "target-duckdb", env=env)
 
-        assert run.returncode == returncode, run.stdout
-        assert "Reading " in run.stdout
-        assert "@lumen.example" not in run.stdout
-        assert sandbox.token not in run.stdout
+    assert run.returncode == 1, run.stdout
+    assert "Reading " in run.stdout
+    assert "@lumen.example" not in run.stdout
+    assert sandbox.token not in run.stdout
 
 
 def pop_written_ids(meltano: MeltanoProject, stream: str) -> list[int]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import socket
-import subprocess
 import tomllib
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,10 +21,8 @@ import vl_convert
 from click.testing import CliRunner
 from packaging.requirements import Requirement
 from typing_extensions import override
-from uv import find_uv_bin
 
-from tests.conftest import ROOT, clean_environment
-from tests.meltano_project import MeltanoProject, needs_target_duckdb
+from tests.conftest import ROOT
 from tests.postgres_server import free_port
 from tests.queries.warehouse import (
     DELETED,
@@ -736,40 +732,6 @@ def without_markers(requirements: list[str]) -> set[tuple[str, frozenset[str], S
     """Return requirements without markers, because the script itself limits the Python version."""
     parsed = map(Requirement, requirements)
     return {(each.name, frozenset(each.extras), each.specifier) for each in parsed}
-
-
-@needs_target_duckdb
-def test_script_runs_with_uv(duckdb_file: Database) -> None:
-    """The metadata at the top of the script defines a separate environment."""
-    duckdb_file.load(*KNOWN_CALLS)
-
-    done = subprocess.run(
-        [find_uv_bin(), "run", ROOT / "queries/report.py", duckdb_file.address],
-        cwd=duckdb_file.folder,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert (done.returncode, done.stdout) == (0, "Wrote report.html.\n"), done.stderr
-    assert set(Page(duckdb_file.output.read_text("utf-8")).charts) == {"weeks", "sizes"}
-
-
-@needs_target_duckdb
-def test_meltano_runs_the_report(duckdb_file: Database) -> None:
-    duckdb_file.load(*KNOWN_CALLS)
-    project = MeltanoProject.copy_of_this_project(
-        duckdb_file.folder / "project", system=duckdb_file.folder
-    )
-    shutil.copytree(QUERIES, project.folder / "queries")
-
-    project(
-        "run", "report", env={"REPORT_DATABASE": duckdb_file.address, "REPORT_PSEUDONYMS": "true"}
-    )
-
-    page = Page((project.folder / "report.html").read_text("utf-8"))
-    assert set(page.people) == {f"Person {number}" for number in range(1, 5)}
 
 
 def test_readme_picture_is_small() -> None:
