@@ -94,6 +94,11 @@ class TestDecoding:
             ),
             (
                 "duration_seconds",
+                -2147483649,
+                "Expected `int` >= -2147483648 in 'duration_seconds' of call 12",
+            ),
+            (
+                "duration_seconds",
                 "2147483648",
                 "Expected `int` <= 2147483647 in 'duration_seconds' of",
             ),
@@ -212,7 +217,7 @@ def test_null_and_missing_values_are_accepted(tap: TapCommand, serve: SandboxFac
     calls = make_calls(4)
     calls[0]["call_participations"][0]["user"] = None
     calls[0]["call_participations"][1]["user"] = {"email": None}
-    calls[1]["call_participations"][0]["left_at"] = None
+    calls[1]["call_participations"][0] |= {"joined_at": None, "left_at": None}
     calls[1]["call_participations"][1]["user"] = {}
     calls[2]["call_participations"] = []
     del calls[3]["call_participations"]

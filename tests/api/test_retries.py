@@ -270,6 +270,14 @@ class TestGivingUp:
             "(ConnectionError). Check your network, your proxy and api_url."
         )
 
+    def test_connection_timeouts_count_like_failed_connections(self) -> None:
+        """Only timeouts of a connected server are limited to two."""
+        client = FailingClient(requests.ConnectTimeout())
+
+        client.run(FIRST_CONTACT_POLICY)
+
+        assert client.attempts > 2
+
     def test_run_waits_ten_minutes_for_the_rate_limit(self) -> None:
         client = FailingClient(rate_limited("60"))
 
