@@ -194,8 +194,8 @@ class TargetDuckDb(Database):
     pythons = ("3.11", "3.12", "3.13")
     database = "DuckDB"
     advice = (
-        "`duckdb<1.3` in the same environment. With a newer one, it loses the first row of every "
-        "load."
+        "`duckdb<1.3` in the same environment. With a newer DuckDB, it loses the first row of "
+        "every load."
     )
 
     @property
