@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
     parser.add_argument("--memory", action="store_true", help="measure the tap's memory instead")
     parser.add_argument(
-        "--startup", action="store_true", help="measure how long the tap takes to start instead"
+        "--startup", action="store_true", help="measure the tap's start-up time instead"
     )
     parser.add_argument(
         "--pipelines", action="store_true", help="measure loading into databases instead"

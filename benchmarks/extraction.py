@@ -48,7 +48,7 @@ def compare(calls: Sequence[int], names: Sequence[str], rounds: int) -> None:
     )
     report.print_table(
         f"Medians of {rounds} interleaved rounds. CPU is the process's user and system time. "
-        "The time without start-up leaves out the CPU time of a run with 0 calls.",
+        "The time without start-up is the CPU time minus that of a run with 0 calls.",
         header,
         rows,
     )

@@ -119,7 +119,7 @@ class CallSync(PagewiseParent, TupleStream):
         if start_date and parse_timestamp(start_date) < self.time_range.since:
             self.logger.info(
                 "Continuing from the bookmark, so start_date doesn't apply. To read everything "
-                "since then again, run with --full-refresh."
+                "since start_date again, run with --full-refresh."
             )
 
     def _warn_if_calls_are_dropped(self) -> None:

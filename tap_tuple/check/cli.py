@@ -78,7 +78,7 @@ def check_command(
 ) -> int:
     """Check the API, or count calls per month. Return the exit code."""
     if output_format == "csv" and not months:
-        msg = "--format csv is for --months. Use text or json."
+        msg = "--format csv works only with --months. Use text or json."
         raise click.UsageError(msg, context)
 
     files: list[PurePath | str] = [path for path in config_files if path != "ENV"]

@@ -296,7 +296,9 @@ def pages_continue(responses: Responses) -> Outcome:
             return not_checked("calls that end at the same time change places")
         return differs("page 2 repeats a call of page 1")
     expected_end_times = responses.end_times[page_size : page_size + len(end_times)]
-    return holds_if(bool(end_times) and end_times == expected_end_times, "page 2 has other calls")
+    return holds_if(
+        bool(end_times) and end_times == expected_end_times, "page 2 doesn't have the next calls"
+    )
 
 
 @statement("Pages", "A page past the end is empty")

@@ -337,8 +337,8 @@ def explain_failed_map(stream_name: str, config: Mapping[str, Any]) -> Generator
         missing_settings = _missing_map_settings(config)
         if missing_settings:
             reject(
-                f"stream_maps: the map of {maps} failed. It uses a setting that isn't in "
-                f"stream_map_config: {' and '.join(missing_settings)}."
+                f"stream_maps: the map of {maps} failed. Its expressions need "
+                f"{' and '.join(map(repr, missing_settings))} in stream_map_config."
             )
         kind = type(error.__cause__ or error).__name__
         reject(

@@ -398,8 +398,8 @@ def test_missing_stream_map_config_setting_is_named(tap: TapCommand, serve: Sand
 
     (error,) = run.errors
     assert error == (
-        "stream_maps: the map of call_participations failed. It uses a setting that isn't in "
-        "stream_map_config: salt."
+        "stream_maps: the map of call_participations failed. Its expressions need 'salt' in "
+        "stream_map_config."
     )
 
 
