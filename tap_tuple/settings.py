@@ -124,7 +124,7 @@ KINDS = {
 
 
 def normalize(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Strip the settings in `STRIPPED`, turn floats like 1.0 into integers, and drop unset ones.
+    """Strip the settings in `STRIPPED`, turn floats like 1.0 into integers, and drop unset values.
 
     Null and empty text mean unset, because that's what many tools pass for a missing value.
     """

@@ -76,9 +76,10 @@ class TupleStream(RESTStream[ParseResult]):
     @cached_property
     @override
     def requests_session(self) -> requests.Session:
-        """Take proxies and certificates from the environment, but no proxy for loopback hosts.
+        """Use the environment's proxies and certificates, but no proxy for loopback hosts.
 
-        The SDK sends prepared requests, and requests doesn't look up certificates for those.
+        The SDK sends prepared requests. The requests library doesn't look up certificates for
+        those.
         """
         session = requests.Session()
         session.stream = True
@@ -141,7 +142,7 @@ class TupleStream(RESTStream[ParseResult]):
 
     @property
     def retry_policy(self) -> RetryPolicy:
-        """Be patient with a server that has responded before, if nobody is watching."""
+        """How patiently to retry: least in a connection test, and most once Tuple has responded."""
         is_connection_test = self.ABORT_AT_RECORD_COUNT is not None
         if is_connection_test:
             return CONNECTION_TEST_POLICY
@@ -149,12 +150,12 @@ class TupleStream(RESTStream[ParseResult]):
 
     @cached_property
     def rate_limiter(self) -> RateLimiter:
-        """The tap's share of the team's requests."""
+        """Keeps the tap within its share of the team's rate limit."""
         return RateLimiter(self.config["requests_per_minute"], self._tap.logger)
 
     @override
     def request_decorator(self, func: RequestFunc) -> RequestFunc:
-        """Wrap requests in rate limiting and retries, whose policy is `retry_policy`.
+        """Wrap requests in rate limiting, and in retries that follow `retry_policy`.
 
         The SDK's decorator gives up before a rate-limit window is over, and logs each failure
         twice. Its `backoff_*` hooks are unused.

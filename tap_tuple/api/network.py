@@ -1,4 +1,4 @@
-"""Network helpers that requests lacks: bounded response bodies, and local hosts."""
+"""Network helpers missing from the requests library: bounded response bodies, and local hosts."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def read_body(response: requests.Response, deadline_seconds: float) -> bytes:
 def _stop_reading_after(
     response: requests.Response, seconds: float
 ) -> Generator[Callable[[], bool]]:
-    """Stop reads of a response after some time, even one that is blocked waiting for data.
+    """Stop reading a response after some time, even if a read is blocked waiting for data.
 
     Yields:
         A function that returns whether that has happened.

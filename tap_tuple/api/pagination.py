@@ -10,11 +10,11 @@ With a page size of three::
     since=08:00:00&per_page=3           calls that ended at 09:00:00, 09:10:00 and 09:20:00
     since=09:19:59&per_page=4           the last of them again, and three new ones
 
-**By page number.** That doesn't work if so many calls end within a second that they fill a page,
-because the next request would bring the same calls again. In such a crowded second, the tap reads
-the pages 1, 2, 3, ... of the same query. This is a pass. Because calls can shift between its pages,
-the tap repeats the pass until two in a row agree. Here, the server sends at most four calls per
-page::
+**By page number.** Paging by instant doesn't work if so many calls end within a second that they
+fill a page, because the next request would return the same calls again. In such a crowded second,
+the tap reads the pages 1, 2, 3, ... of the same query, which is called a pass. Because calls can
+shift between pages, the tap repeats the pass until two in a row agree. Here, the server sends at
+most four calls per page::
 
     since=09:19:59&per_page=4           four calls that ended at 09:20:00
     since=09:19:59&per_page=7           the same four: the server doesn't send longer pages
@@ -26,8 +26,8 @@ page::
 A pass may need several rounds over the pages. Calls may shift, or the server may order calls with
 the same `ended_at` differently in each response. Then one call may take two places and another
 none, so the tap reads the pages again, until it has seen as many calls as there are places. It also
-starts another round if a page was short, or if calls are missing according to X-Total-Count or to
-an earlier pass.
+starts another round if a page was short, or if X-Total-Count or an earlier pass shows that calls
+are missing.
 
 A server can't keep the tap busy forever. If rounds or passes keep bringing nothing new, the tap
 continues without the missing calls, or fails if the server insists that there are more pages.
@@ -57,9 +57,9 @@ OVERLAP = timedelta(seconds=1)
 The API may keep more precise times than its JSON shows.
 """
 
-# How many consecutive rounds without a new call it takes until the tap ignores a sign that there
-# are more. If the order changes in each response, a call has a chance of at least 63% (1 - 1/e) to
-# appear in a round, so ten rounds hardly ever miss it.
+# After this many consecutive rounds without a new call, the tap ignores a sign of more calls. If
+# the order changes in each response, a call has a chance of at least 63% (1 - 1/e) to appear in a
+# round, so ten rounds hardly ever miss it.
 MAX_ROUNDS_FOR_COUNT = 3
 """The sign is a high X-Total-Count, or a call that an earlier pass has seen."""
 MAX_ROUNDS_FOR_REPEATS = 10
@@ -173,8 +173,8 @@ class Pass:
     def has_repeats_before(self, instant: datetime | None) -> bool:
         """Return whether calls are repeated in the latest round, so that others may be missing.
 
-        That's the case if the round has more entries than all rounds have calls. If an instant is
-        given, only calls that ended before it count.
+        That's the case if the latest round has more entries than there are different calls in all
+        rounds. If an instant is given, only calls that ended before it count.
         """
         places = sum(instant is None or call.ended_at < instant for call in self.latest_round)
         return places > len(self.calls_before(instant))
@@ -188,8 +188,8 @@ class Pass:
 class CallPages(HeaderLinkPaginator):
     """Paginate by instant, or by page number within a crowded second.
 
-    ``rel="next"`` only says that there is more. The URL is ignored, so that the token never goes to
-    another host.
+    A ``rel="next"`` link only shows that there are more pages. Its URL is ignored, so that the
+    token never goes to another host.
     """
 
     def __init__(self, since: datetime, page_size: int, *, limit: int | None = None) -> None:
@@ -282,7 +282,7 @@ class CallPages(HeaderLinkPaginator):
         """Return whether this pass has seen the last call of the time range.
 
         A link to the next page overrides everything. Otherwise, it's the end if X-Total-Count is
-        reached, or if the page brings nothing, isn't full, and no calls are known to be missing.
+        reached, or if the page has nothing new, isn't full, and no calls are known to be missing.
         """
         if self._has_next_link(response):
             return False
@@ -298,7 +298,7 @@ class CallPages(HeaderLinkPaginator):
         return not self._lacks_calls or self._fruitless_rounds >= MAX_ROUNDS_FOR_COUNT
 
     def _can_move_on(self, next_query: Query, calls: list[Call], *, repeated: int) -> bool:
-        """Return whether the next query reaches further, with room for new calls."""
+        """Return whether the next query gets further than this one, and has room for new calls."""
         is_as_long_as_requested = len(calls) >= self._query.per_page
         # A shorter page shows the server's own limit.
         room = next_query.per_page if is_as_long_as_requested else self._full_page_length
@@ -385,7 +385,7 @@ class CallPages(HeaderLinkPaginator):
     def _is_full(self, calls: list[Call]) -> bool:
         """Return whether the server may have cut the page off here."""
         if self._pass.page > 1 and calls:
-            # This page isn't empty, so page 1 must have been full, even if it was short.
+            # This page isn't empty, so page 1 must have been full, however few calls it had.
             return len(calls) >= min(self._pass.page_1_length, self._full_page_length)
         return len(calls) >= self._full_page_length
 
@@ -424,5 +424,5 @@ class CallPages(HeaderLinkPaginator):
     @override
     def get_next_url(self, response: requests.Response) -> str:
         # The fragment is never sent. It keeps the tokens of a repeated query different, because
-        # the SDK takes two equal tokens for a loop.
+        # the SDK treats two equal tokens as a loop.
         return f"?{self._query.to_query_string()}#{self.count}"

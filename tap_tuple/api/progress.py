@@ -17,10 +17,10 @@ INTERVAL_SECONDS = 10.0
 
 
 class Progress:
-    """Keeps count of calls and pages, and logs a line about it at most every ten seconds."""
+    """Counts calls and pages, and logs a progress line at most every ten seconds."""
 
     def __init__(self, rate_limiter: RateLimiter, logger: logging.Logger) -> None:
-        """Start with nothing read."""
+        """Start counting from zero."""
         self.calls_read = 0
         """Number of calls that were new or had changed."""
         self.calls_missing: int | None = None

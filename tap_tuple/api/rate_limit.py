@@ -1,4 +1,4 @@
-"""Rate limiting: the tap's share of the team's requests."""
+"""Rate limiting, which keeps the tap within its share of the team's rate limit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RateLimiter:
     """
 
     def __init__(self, requests_per_minute: int, logger: logging.Logger) -> None:
-        """Set the limit. The logger is told about each wait."""
+        """Set the limit, and the logger that reports each wait."""
         self.requests = 0
         """Number of requests so far, including retries."""
         self._limit = requests_per_minute

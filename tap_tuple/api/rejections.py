@@ -13,7 +13,7 @@ from tap_tuple.api.retries import PROXY_LOGIN_MESSAGE
 if TYPE_CHECKING:
     import requests
 
-TOKEN_PREFIX = "sk-tuple-"  # noqa: S105 - not a token, but how each one starts
+TOKEN_PREFIX = "sk-tuple-"  # noqa: S105 - not a token, only the prefix of all tokens
 TOKENS_PAGE = "https://production.tuple.app/team_management/api_tokens"
 
 REJECTIONS: dict[int, str] = {

@@ -81,7 +81,7 @@ class InvalidResponseError(RetriableAPIError):
         super().__init__(f"Tuple sent {problem}", response)
 
 
-# Not strict: numbers may also arrive as strings or as floats such as 1.0, without loss.
+# Not strict: also accept whole numbers that are sent as strings, or as floats such as 1.0.
 _DECODER = msgspec.json.Decoder(list[Call], strict=False)
 
 

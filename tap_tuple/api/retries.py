@@ -147,7 +147,7 @@ class Retries:
         """Return a function that sends a request, and sends it again if that fails.
 
         Rate limits are retried separately, because the server is healthy, and it may take minutes
-        until the team's other integrations free up some of the quota.
+        for the team's other integrations to free up some of the quota.
 
         Args:
             send: Sends a request once.
@@ -272,7 +272,7 @@ class _Attempts:
 def wait_seconds(policy: Callable[[], RetryPolicy]) -> Generator[float, Exception, None]:
     """Generate waits for `backoff`, which sends the exception and receives the seconds to wait.
 
-    The longest possible wait doubles each time. A wait is at least what ``Retry-After`` says.
+    The longest possible wait doubles each time. No wait is shorter than ``Retry-After``.
     """
     # backoff discards the first value.
     error = yield 0
@@ -339,7 +339,7 @@ def describe(error: BaseException) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and those that led to it, even those that are only its arguments."""
+    """Yield an exception and its causes, including those that are only among its arguments."""
     pending: list[object] = [error]
     seen: set[int] = set()
     while pending:

@@ -1,4 +1,4 @@
-"""Compares the fields of calls with the documented ones, and names them without their values."""
+"""Compares the fields of calls with the documented ones. Reports their names, but no values."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ POLICY = RetryPolicy(
     max_rate_limit_seconds=120,  # two windows of the rate limit
     max_backoff_seconds=4,
 )
-"""Someone is watching, but a rate limit that others use up is worth waiting for."""
+"""Someone is watching, but it's worth waiting if others have used up the rate limit."""
 
 OWN_TOKEN = ""
 """Represents the token in the tap's settings, which is never empty."""

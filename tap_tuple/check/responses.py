@@ -37,7 +37,7 @@ class Sample:
 
     @property
     def just_after(self) -> datetime:
-        """The first time after the call's end that the API can show."""
+        """The earliest timestamp after the call's end that the API can show."""
         return self.ended_at + self.precision
 
     def is_in(self, reply: Reply) -> bool:
@@ -49,7 +49,7 @@ class Responses:
     """Responses from the API, and what they say about its calls."""
 
     def __init__(self, probe: Probe) -> None:
-        """Send nothing yet.
+        """Set the probe, without sending anything yet.
 
         Args:
             probe: Sends the requests.

@@ -428,7 +428,7 @@ def _has_ties(end_times: list[datetime]) -> bool:
 def _check_limit(
     responses: Responses, calls_around: Callable[[Sample], Reply], *, is_in: bool
 ) -> Outcome:
-    """Check whether a range that begins or ends at, or just after, a call's end contains it."""
+    """Check whether a call is in a range that begins or ends when it ended, or just after."""
     sample = responses.sample
     if not sample:
         return NO_CALLS

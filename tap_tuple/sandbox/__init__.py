@@ -1,4 +1,4 @@
-"""A mock of Tuple's API with believable calls, to try the tap without a token, and for tests."""
+"""A mock of Tuple's API with believable calls, for tests and for trying the tap without a token."""
 
 from __future__ import annotations
 

@@ -33,12 +33,12 @@ DAY = 24 * HOUR
 CALL_IDS_A_DAY = 1000
 PARTICIPATION_IDS_A_DAY = 2000
 
-# Weeks are counted from here, a Monday. People start, leave and go on holiday by the week.
+# Weeks are counted from here, a Monday. People start, leave and go on vacation by the week.
 FOUNDED = date(2020, 1, 6)
 TENURE_WEEKS = (104, 520)
 WEEKS_BETWEEN_HOLIDAYS = (17, 26)
 HOLIDAY_WEEKS = (1, 2)
-# For how many days, from their first Monday, newcomers only try Tuple by themselves.
+# How many days, from their first Monday, newcomers only try Tuple by themselves.
 DAYS_ALONE = (0, 0, 1, 2, 3, 4, 7, 9)
 
 # How likely people are to take part in a call.
@@ -56,7 +56,7 @@ CHRISTMAS = ((12, 22), (1, 2))  # first and last (month, day)
 AUGUST_HOLIDAYS = ((8, 6), (8, 21))
 MONDAY = 0
 
-# Local hours in which calls start, and how many do, with a dip at lunch.
+# Local hours in which calls start, and the share of each hour, with a dip at lunch.
 OPENING, CLOSING = 8 * HOUR, 19 * HOUR
 START_HOURS = range(OPENING, CLOSING, HOUR)
 START_HOUR_SHARES = (3, 9, 13, 11, 4, 6, 12, 12, 9, 4, 1)
@@ -76,7 +76,7 @@ LENGTHS = (
 LENGTH_SHARES = (5, 20, 45, 25, 5)
 LENGTH_SHARES_ALONE = (40, 60, 0, 0, 0)
 
-# Weights by which a caller picks whom to ask, and how many picks there are for each guest.
+# Weights for picking the people whom a caller asks, and the number of picks per guest.
 FAVORITE = 10.0
 TEAMMATE = 1.0
 OTHER_TEAM = 0.05
@@ -84,7 +84,7 @@ PICKS_FOR_A_GUEST = 4
 
 JOINS_WITHIN = 3 * MINUTE  # of the call's start
 LEAVES_WITHIN = 20 * SECOND  # of the call's end
-LEAVES_EARLY = 0.08  # share of the participants who don't
+LEAVES_EARLY = 0.08  # share of the participants who leave before that
 DROPS_OUT = 0.03  # share of the longer stays in which somebody drops out and rejoins
 DROPS_OUT_FROM = 10 * MINUTE  # long enough for the rest of the stay to outlast the break
 DROPS_OUT_AT = (0.2, 0.7)  # of the stay
@@ -151,7 +151,7 @@ class Seat:
         return (week + self.phase) // self.tenure_weeks * SEATS + self.number
 
     def weeks_held(self, week: int) -> int:
-        """Return for how many weeks the holder has had the seat."""
+        """Return how many weeks the holder has had the seat."""
         return (week + self.phase) % self.tenure_weeks
 
     def is_on_holiday(self, week: int) -> bool:
@@ -175,7 +175,7 @@ class Seat:
 class Plan(NamedTuple):
     """A call that someone wants to start. It happens if they and one of their guests are free.
 
-    `size` is the intended number of people, including the caller. More may be asked.
+    `size` is the intended number of people, including the caller. More people may be asked.
     """
 
     start: int

@@ -102,7 +102,7 @@ class ReceivedRequest:
 
 
 class Sandbox:
-    """A mock of Tuple on a free port of 127.0.0.1, which runs while its ``with`` block does.
+    """A mock of Tuple on a free port of 127.0.0.1, which runs until its ``with`` block ends.
 
     `requests` records every request. Each fault in `faults` changes one response, in order; None
     leaves a response untouched. `every_response` changes every response before that.
@@ -129,7 +129,7 @@ class Sandbox:
             requests_per_minute: The rate limit, for any 60 seconds.
             max_per_page: Larger values of ``per_page`` are clamped to it.
             on_request: Called with the number of each request, from 1, before the response.
-            on_count: The same, after the calls have been counted and before they are selected.
+            on_count: Like `on_request`, but called between counting the calls and selecting them.
             every_response: Changes every response.
         """
         self.token = TOKEN
@@ -235,7 +235,7 @@ class Sandbox:
         return calls[bisect_left(calls, since, key=end_of) : bisect_left(calls, until, key=end_of)]
 
     def _rate_limit_seconds(self) -> float:
-        """Return the seconds until a request is allowed again, or 0 and count this one."""
+        """Count the request and return 0, or return the seconds until one is allowed again."""
         now = time.monotonic()
         while self._responded_at and self._responded_at[0] <= now - MINUTE_SECONDS:
             self._responded_at.popleft()
@@ -288,7 +288,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server  # ty: ignore[incompatible-mutable-override] - the only server it has
-    # Send headers and body in one piece, without waiting for an acknowledgement.
+    # Send headers and body in one piece, without waiting for an acknowledgment.
     wbufsize = -1
     disable_nagle_algorithm = True
 

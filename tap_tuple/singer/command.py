@@ -178,8 +178,8 @@ def stop_on_signals() -> None:
     another one, which would block if the target has stopped reading. It also exits with 0, as if
     the run were complete.
 
-    This handler only raises an exception. If it logged while another line is being logged, that
-    would fail, and `logging` would swallow the failure and carry on.
+    This handler only raises an exception. If it also logged a line, that could fail because another
+    line is being logged, and `logging` would swallow the failure and carry on.
     """
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
@@ -245,7 +245,7 @@ def _read(source: Path | IO[str], name: str) -> str:
         reject(f"Can't read {name}: {error.strerror}.")
     except UnicodeDecodeError:
         reject(f"Can't read {name}: it isn't UTF-8 text.")
-    # Some Windows editors add one without showing it.
+    # Some Windows editors add a byte order mark without showing it.
     byte_order_mark = "\ufeff"
     return text.removeprefix(byte_order_mark)
 

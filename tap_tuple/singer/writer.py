@@ -32,8 +32,8 @@ class LineWriter(GenericSingerWriter[bytes, Message]):
     """Write messages to standard output, always in whole lines.
 
     The SDK's writers flush after each record. If ``PYTHONUNBUFFERED`` is set, the system may accept
-    only part of a line. This writer gives a pipe no more bytes than it accepts at once. However a
-    run is killed, it leaves only whole lines, if each has at most `ATOMIC_BYTES`.
+    only part of a line. This writer gives a pipe no more bytes than it accepts in a single write.
+    Even a killed run leaves only whole lines, unless a line is longer than `ATOMIC_BYTES`.
     """
 
     def __init__(self) -> None:
