@@ -1,6 +1,6 @@
 """A minimal loop that reads the calls and writes the records: ``python -m benchmarks.bare_loop``.
 
-It has no settings, state, retries or checks. Every tap needs at least this much.
+It has no settings, state, retries or checks. Every tap has to do at least this much.
 """
 
 from __future__ import annotations

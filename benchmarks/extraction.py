@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 NO_CALLS = 0
-"""A run without calls only costs the start-up."""
+"""A run without calls measures only the start-up."""
 
 SINGER_TYPES = ("RECORD", "SCHEMA", "STATE")
 

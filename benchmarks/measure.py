@@ -125,7 +125,7 @@ class _Run:
         self._stack.close()
 
     def finish(self, messages: Counter[str] | None = None) -> Measurement:
-        """Wait for the end of the command."""
+        """Wait for the command to finish."""
         code = self.process.wait()
         with self._log.open("rb") as log:
             lines = sum(1 for _ in log)

@@ -78,7 +78,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A way from the API to a database."""
+    """A way to load calls from the API into a database."""
 
     title: str
     kind: str

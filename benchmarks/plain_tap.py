@@ -1,6 +1,6 @@
-"""A tap, written the way tutorials do it: ``python -m benchmarks.plain_tap --config FILE``.
+"""A tap written the way tutorials do it: ``python -m benchmarks.plain_tap --config FILE``.
 
-A stream per endpoint, the SDK's paginator, and a child stream with the call as its context.
+It has a stream per endpoint, the SDK's paginator, and a child stream with the call as its context.
 """
 
 from __future__ import annotations

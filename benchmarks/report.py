@@ -46,7 +46,7 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
 
 
 def progress(message: str) -> None:
-    """Print the current measurement to standard error, because it takes minutes."""
+    """Print what is being measured to standard error, because measuring takes minutes."""
     click.echo(message, err=True)
 
 
@@ -66,7 +66,6 @@ def peak(runs: Sequence[Measurement]) -> str:
 
 
 def seconds(value: float) -> str:
-    """Format seconds."""
     return f"{value:.2f}"
 
 

@@ -1,8 +1,8 @@
 """Reads and writes the same rows with the least work: ``python -m benchmarks.tuned_loop``.
 
 It uses typed structs for the API's JSON and for the messages, and encodes and writes each stream
-once per page. Like the bare loop, it has no settings, state, retries or checks. It shows the limit
-of what a Python program can reach.
+once per page. Like the bare loop, it has no settings, state, retries or checks. It shows how fast a
+Python program can be.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
--- Who hasn't been with anybody in the 14 days before the newest call ended, and since when? No date
--- means never. The last column shows when they last left any call. Without left_at, a person stayed
--- until the call's end. Deleted accounts count as partners, but not as people.
+-- Who hasn't paired in the 14 days before the newest call ended, and when did they last pair? No
+-- date means never. The last column shows when they last left any call. Without left_at, a person
+-- stayed until the call's end. Deleted accounts count as partners, but not as people.
 WITH stays AS (
     SELECT
         call_id,
@@ -47,7 +47,7 @@ SELECT
 FROM people
 LEFT JOIN together ON people.user_email = together.user_email
 CROSS JOIN newest_call
--- For people who were never with anybody, their first call counts instead.
+-- For people who have never paired, the time when they joined their first call counts instead.
 WHERE
     COALESCE(together.last_together_at, people.first_seen_at)
     < newest_call.ended_at - INTERVAL '14 days'

@@ -212,7 +212,7 @@ def fill_matrix(results: Results) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def leave_out_small_groups(weeks: pl.DataFrame) -> pl.DataFrame:
-    """Leave out the numbers of weeks in which only a few people paired."""
+    """Leave out the figures for weeks in which only a few people paired."""
     is_small = pl.col("people").is_between(1, MIN_GROUP - 1)
     hours = pl.when(is_small).then(None).otherwise(pl.col("hours"))
     people = pl.when(is_small).then(None).otherwise(pl.col("people"))

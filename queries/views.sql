@@ -62,8 +62,8 @@ SELECT
 FROM counted
 GROUP BY person_a, person_b, call_id;
 
--- One row per pair of people and week (its Monday). A call counts for the week in which they were
--- first together in it.
+-- One row per pair of people and week (its Monday). A call counts for the week in which the pair's
+-- time together began.
 CREATE OR REPLACE VIEW "tuple".pair_weeks AS
 SELECT
     person_a,

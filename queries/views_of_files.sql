@@ -1,13 +1,13 @@
 -- Views of the files that target-jsonl writes into output/, with the latest version of each row.
 -- In the folder of the Meltano project: duckdb files.duckdb -f queries/views_of_files.sql.
--- They read all files again for each query. Tried with DuckDB 1.2 and 1.5.
+-- The views read all files again for each query. Tested with DuckDB 1.2 and 1.5.
 CREATE SCHEMA IF NOT EXISTS "tuple";
 
 CREATE OR REPLACE VIEW "tuple".calls AS
 WITH lines AS (
     SELECT
         *,
-        -- Names of files contain the time of the run, so later lines are newer.
+        -- File names contain the time of the run, so later lines are newer.
         ROW_NUMBER() OVER () AS place
     FROM READ_JSON(
         'output/calls-*.jsonl',

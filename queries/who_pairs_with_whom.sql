@@ -1,6 +1,6 @@
 -- In how many calls and for how many minutes was each pair of people together, groups included?
 -- Rejoins count once. Without left_at, a person stayed until the call's end. Deleted accounts are
--- left out, and so are pairs with less than a minute.
+-- left out, and so are pairs who spent less than a minute together.
 WITH stays AS (
     SELECT
         call_id,
@@ -12,7 +12,7 @@ WITH stays AS (
     WHERE joined_at < COALESCE(left_at, call_ended_at)
 ),
 
--- One row per two overlapping stays. After a rejoin, these rows may overlap one another.
+-- One row per pair of overlapping stays. After a rejoin, these rows may overlap one another.
 together AS (
     SELECT
         one.user_email AS person_a,
