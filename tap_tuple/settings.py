@@ -156,8 +156,8 @@ def problems(
     is_depth_missing = max_depth is None or (isinstance(max_depth, int) and max_depth < 0)
     if config.get("flattening_enabled") and is_depth_missing:
         yield (
-            "flattening_max_depth is missing: set it to a whole number of at least 0, or set "
-            "flattening_enabled to false."
+            "flattening_max_depth is missing or negative: set it to a whole number of at least 0, "
+            "or set flattening_enabled to false."
         )
     yield from _url_problems(str(config.get("api_url")))
     yield from _number_problems(config, schema)
@@ -257,7 +257,7 @@ def _token_problems(token: object) -> Iterator[str]:
 def _is_header_text(value: object) -> bool:
     """Return whether a value can be sent as a header.
 
-    If it can't, requests would quote it in an error.
+    If it can't, the requests library would quote it in an error.
     """
     return isinstance(value, str) and value.isascii() and value.isprintable() and value != ""
 

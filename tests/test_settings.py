@@ -85,8 +85,11 @@ INVALID = [
     ({"api_url": "https://*"}, "api_url is 'https://*'. It must be a URL"),
     ({"stream_maps": {"mine": {"__source__": None}}}, "stream_maps: 'None' isn't a stream"),
     ({"api_url": "https://me:secret@tuple.example:99999"}, "api_url must be a URL like https://"),
-    ({"flattening_enabled": True}, "flattening_max_depth is missing: "),
-    ({"flattening_enabled": True, "flattening_max_depth": -1}, "flattening_max_depth is missing: "),
+    ({"flattening_enabled": True}, "flattening_max_depth is missing or neg"),
+    (
+        {"flattening_enabled": True, "flattening_max_depth": -1},
+        "flattening_max_depth is missing or neg",
+    ),
     ({"user_agent": "tap\r\nX: y"}, "user_agent must consist of printable ASCII charac"),
 ]
 

@@ -180,7 +180,7 @@ class TupleStream(RESTStream[ParseResult]):
     def validate_response(self, response: requests.Response) -> None:
         """Read and decode the response, or explain the failure.
 
-        Only failures in here are retried, so `parse_response` would be too late to read the body.
+        Failures in `parse_response` aren't retried, so that would be too late to read the body.
 
         Raises:
             RetriableAPIError: If retrying may help.

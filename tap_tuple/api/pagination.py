@@ -58,7 +58,7 @@ The API may keep more precise times than its JSON shows.
 """
 
 # After this many consecutive rounds without a new call, the tap ignores a sign of more calls. If
-# the order changes in each response, a call has a chance of at least 63% (1 - 1/e) to appear in a
+# the order changes in each response, a call has at least a 63% chance (1 - 1/e) of appearing in a
 # round, so ten rounds hardly ever miss it.
 MAX_ROUNDS_FOR_COUNT = 3
 """The sign is a high X-Total-Count, or a call that an earlier pass has seen."""
@@ -68,7 +68,7 @@ MAX_ROUNDS_FOR_LINK = 20
 """The sign is a link to the next page, or a full page. After this many rounds, the run fails."""
 
 MAX_FRUITLESS_PASSES = 10
-"""Consecutive passes without a new call after which the tap no longer waits for two to agree."""
+"""After this many consecutive passes without a new call, the tap stops waiting for two to agree."""
 
 
 class Page(NamedTuple):

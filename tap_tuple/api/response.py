@@ -23,7 +23,7 @@ MAX_PER_PAGE = 1000
 MAX_COUNT_DIGITS = 12
 """A longer X-Total-Count is garbage."""
 MAX_REPORTED_FIELDS = 10
-"""The most new fields to report. With this many, it's clear that the API has changed."""
+"""The maximum number of new fields to report. With this many, the API has clearly changed."""
 TOLERANCE = timedelta(seconds=1)
 """How far calls may lie outside the requested time range, because the API may round its times."""
 

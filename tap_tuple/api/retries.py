@@ -146,8 +146,8 @@ class Retries:
     def wrap(self, send: RequestFunc, on_failure: Callable[[], None] = lambda: None) -> RequestFunc:
         """Return a function that sends a request, and sends it again if that fails.
 
-        Rate limits are retried separately, because the server is healthy, and it may take minutes
-        for the team's other integrations to free up some of the quota.
+        Rate-limited requests are retried separately, because the server is healthy, and it may take
+        minutes for the team's other integrations to free up some of the quota.
 
         Args:
             send: Sends a request once.
@@ -272,7 +272,8 @@ class _Attempts:
 def wait_seconds(policy: Callable[[], RetryPolicy]) -> Generator[float, Exception, None]:
     """Generate waits for `backoff`, which sends the exception and receives the seconds to wait.
 
-    The longest possible wait doubles each time. No wait is shorter than ``Retry-After``.
+    The longest possible wait doubles each time, up to the policy's maximum. No wait is shorter than
+    `retry_after_seconds`.
     """
     # backoff discards the first value.
     error = yield 0

@@ -119,10 +119,7 @@ def check_statements(probe: Probe, output_format: str) -> int:
     if any(result.outcome.verdict is Verdict.DIFFERS for result in results):
         return EXIT_DIFFERS
     if any(result.outcome in {NO_RESPONSE, TOO_MANY_REQUESTS} for result in results):
-        msg = (
-            "Some statements couldn't be checked, because Tuple didn't respond. Run the check "
-            "again."
-        )
+        msg = "Some statements couldn't be checked, because requests failed. Run the check again."
         raise FatalAPIError(msg)
     return 0
 

@@ -48,4 +48,4 @@ def holds_if(condition: bool, otherwise: str) -> Outcome:  # noqa: FBT001 - read
 
 NO_CALLS = not_checked("there are no calls")
 TOO_FEW_CALLS = not_checked("there are too few calls")
-"""Neither outcome reveals the number of calls."""
+"""This doesn't reveal the number of calls."""

@@ -75,7 +75,7 @@ class Responses:
 
     @cached_property
     def all_calls_again(self) -> Reply:
-        """The response to the same request, sent last."""
+        """The response to the same request, sent again when it is first needed."""
         return self._get(per_page=MAX_PER_PAGE)
 
     @cached_property
@@ -161,7 +161,7 @@ class Responses:
 
     @cached_property
     def empty_range(self) -> Reply:
-        """The response to a request for a day before the first call."""
+        """The response to a request for 1970-01-01, long before the first call."""
         return self._get(until=format_timestamp(EPOCH + timedelta(days=1)))
 
     @cached_property
@@ -206,7 +206,7 @@ class Responses:
 
     @cached_property
     def calls_changed(self) -> bool:
-        """Whether calls were added or deleted during the check."""
+        """Whether calls were added or deleted between the first request and the repeated one."""
         before, after = self.all_calls, self.all_calls_again
         if not after.is_ok:
             return False

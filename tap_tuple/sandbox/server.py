@@ -56,7 +56,7 @@ class CallLog:
 
         Args:
             calls: In any order. Calls that ended at the same instant keep their order.
-            shuffle_ties: Reorders calls that ended at the same instant for each request, as a
+            shuffle_ties: On each request, reorders the calls that ended at the same instant, as a
                 database may.
         """
         self._calls = sorted(calls, key=end_of)
@@ -102,7 +102,7 @@ class ReceivedRequest:
 
 
 class Sandbox:
-    """A mock of Tuple on a free port of 127.0.0.1, which runs until its ``with`` block ends.
+    """A mock of Tuple on a port of 127.0.0.1, which runs until its ``with`` block ends.
 
     `requests` records every request. Each fault in `faults` changes one response, in order; None
     leaves a response untouched. `every_response` changes every response before that.

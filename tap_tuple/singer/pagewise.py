@@ -359,7 +359,7 @@ def _map_names(stream_name: str, config: Mapping[str, Any]) -> list[str]:
 
 
 def _missing_map_settings(config: Mapping[str, Any]) -> list[str]:
-    """Return the names that expressions look up in `config` but that aren't set there.
+    """Return the names that expressions look up as config["..."] but stream_map_config lacks.
 
     Only plain names are returned, because the text of an expression may be private.
     """

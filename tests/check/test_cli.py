@@ -88,7 +88,7 @@ def test_server_outage_is_an_error(serve: SandboxFactory, check_command: CheckCo
     done = check_command(sandbox=sandbox, skip_waits=True)
 
     assert done.returncode == 2
-    assert "Tuple didn't respond. Run the check again." in done.stderr.splitlines()[-1]
+    assert "requests failed. Run the check again." in done.stderr.splitlines()[-1]
 
 
 def test_exhausted_rate_limit_is_an_error(
