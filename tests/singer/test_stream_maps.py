@@ -387,17 +387,22 @@ def test_failing_map_of_a_stream_copy_names_the_copy(
     assert error.startswith("stream_maps: the map of people failed with ")
 
 
-def test_missing_stream_map_config_setting_is_named(tap: TapCommand, serve: SandboxFactory) -> None:
+@pytest.mark.parametrize("map_config", [{}, {"salt": None}], ids=["missing", "null"])
+def test_missing_stream_map_config_setting_is_named(
+    tap: TapCommand, serve: SandboxFactory, map_config: dict[str, Any]
+) -> None:
+    """Meltano passes null for a setting whose environment variable isn't set."""
     expression = "sha256(config['salt'] + user_email) if user_email else None"
 
     run = tap(
         config=config_for(
-            serve(canary_calls()), stream_maps={"call_participations": {"user_email": expression}}
+            serve(canary_calls()),
+            stream_maps={"call_participations": {"user_email": expression}},
+            stream_map_config=map_config,
         )
     )
 
-    (error,) = run.errors
-    assert error == (
+    assert run.only_error == (
         "stream_maps: the map of call_participations failed. Its expressions need 'salt' in "
         "stream_map_config."
     )
