@@ -95,8 +95,8 @@ class _Server(socketserver.ThreadingTCPServer):
         self.calls = _encoded_calls(calls)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
-    def answer(self, target: str) -> bytes:
-        """Answer a request for a page, whatever its path and token are."""
+    def respond(self, target: str) -> bytes:
+        """Return the response to a request for a page, whatever its path and token are."""
         query = dict(parse_qsl(urlsplit(target).query))
         first = self._calls_before(query["since"])
         until = self._calls_before(query["until"]) if "until" in query else len(self.calls)
@@ -131,12 +131,12 @@ class _Handler(socketserver.StreamRequestHandler):
 
     @override
     def handle(self) -> None:
-        """Answer GET requests until the client hangs up."""
+        """Respond to GET requests until the client hangs up."""
         while request := self.rfile.readline():
             while self.rfile.readline() not in {b"\r\n", b""}:
                 pass
             target = request.split(b" ")[1].decode()
-            self.wfile.write(self.server.answer(target))
+            self.wfile.write(self.server.respond(target))
 
 
 if __name__ == "__main__":

@@ -301,8 +301,8 @@ class CallPages(HeaderLinkPaginator):
         """Return whether the next query gets further than this one, and has room for new calls."""
         is_as_long_as_requested = len(calls) >= self._query.per_page
         # A shorter page shows the server's own limit.
-        room = next_query.per_page if is_as_long_as_requested else self._full_page_length
-        return next_query > self._query and repeated < room
+        capacity = next_query.per_page if is_as_long_as_requested else self._full_page_length
+        return next_query > self._query and repeated < capacity
 
     def _may_have_skipped_calls(self, settled_until: datetime | None) -> bool:
         """Return whether the pages of this round lack calls and should be read again."""
@@ -367,7 +367,7 @@ class CallPages(HeaderLinkPaginator):
         self._previous_pass = Pass()
         self._fruitless_passes = 0
 
-    # What the responses tell us
+    # Signs in the responses
 
     def _count_missing(self, response: requests.Response) -> int | None:
         count = total_count(response)

@@ -186,7 +186,7 @@ class Responses:
         since, until = format_timestamp(start), format_timestamp(end)
         return self._get(since=since, until=until, per_page=MAX_PER_PAGE)
 
-    # What the calls look like
+    # Properties of the calls
 
     @cached_property
     def fields(self) -> FieldReport:

@@ -252,10 +252,10 @@ class Company:
         week = (day - FOUNDED).days // 7
         share = _share_at_work(day)
         at_work = [s for s in self._seats if rng.random() < share and not s.is_on_holiday(week)]
-        alone = {seat for seat in at_work if self._is_alone(seat, week, day.weekday())}
-        plans = [*self._plans(rng, at_work, alone)]
+        solo = {seat for seat in at_work if self._is_alone(seat, week, day.weekday())}
+        plans = [*self._plans(rng, at_work, solo)]
         if day.weekday() == MONDAY:
-            plans += _planning_meetings(rng, [seat for seat in at_work if seat not in alone])
+            plans += _planning_meetings(rng, [seat for seat in at_work if seat not in solo])
 
         free_from = {seat: seat.utc(OPENING) for seat in at_work}
         call_ids = count(day.toordinal() * CALL_IDS_A_DAY)
@@ -293,13 +293,13 @@ class Company:
             DAYS_ALONE
         )
 
-    def _plans(self, rng: Random, at_work: list[Seat], alone: set[Seat]) -> Iterator[Plan]:
+    def _plans(self, rng: Random, at_work: list[Seat], solo: set[Seat]) -> Iterator[Plan]:
         """Return the calls that people want to start on a day."""
         for caller in at_work:
             calls = CALLS_ON_A_BUSY_DAY * caller.keenness * rng.random()
             for _ in range(int(calls + rng.random())):
                 (hour,) = rng.choices(START_HOURS, START_HOUR_SHARES)
-                (size,) = rng.choices(SIZES, SIZE_SHARES) if caller not in alone else (1,)
+                (size,) = rng.choices(SIZES, SIZE_SHARES) if caller not in solo else (1,)
                 (length,) = rng.choices(LENGTHS, LENGTH_SHARES if size > 1 else LENGTH_SHARES_ALONE)
                 start = caller.utc(hour) + int(rng.random() * HOUR)
                 end = start + int(rng.uniform(*length))
@@ -308,7 +308,7 @@ class Company:
                     cum_weights=self._closeness[caller],
                     k=PICKS_FOR_A_GUEST * (size - 1),
                 )
-                guests = [seat for seat in dict.fromkeys(asked) if seat not in alone]
+                guests = [seat for seat in dict.fromkeys(asked) if seat not in solo]
                 yield Plan(start, end, caller, guests, size)
 
     def _email(self, person: int) -> str:

@@ -190,12 +190,12 @@ def test_total_count_is_used_only_if_plausible(text: str, count: int | None) -> 
 class TestNewFields:
     def test_new_fields_are_found_at_every_level(self) -> None:
         call: dict[str, Any] = make_call(1)
-        call["room"] = {"name": "Lounge"}
+        call["topic"] = {"name": "Lounge"}
         call["call_participations"][0]["role"] = "host"
         call["call_participations"][1]["user"]["name"] = "canary"
 
         assert sorted(find_new_fields([call])) == [
-            "call.room",
+            "call.topic",
             "call_participations.role",
             "user.name",
         ]
@@ -240,7 +240,7 @@ def test_null_and_missing_values_are_accepted(tap: TapCommand, serve: SandboxFac
 def test_new_field_logs_one_warning_per_run(tap: TapCommand, serve: SandboxFactory) -> None:
     calls = make_calls(30)
     for call in calls:
-        call["room"] = {"name": "Lounge"}
+        call["topic"] = {"name": "Lounge"}
         for participation in call["call_participations"]:
             participation["role"] = "host"
             participation["user"]["name"] = "canary"
@@ -249,7 +249,7 @@ def test_new_field_logs_one_warning_per_run(tap: TapCommand, serve: SandboxFacto
     run = tap(config=config_for(serve(calls), page_size=10))
 
     assert run.ids("calls") == list(range(1, 31))
-    for name in ("call.room", "call_participations.role", "user.name"):
+    for name in ("call.topic", "call_participations.role", "user.name"):
         assert run.stderr.count(f"has a new field, '{name}'") == 1
     assert "canary" not in run.stdout
     assert run.stderr.count("WARNING") == 4
@@ -266,7 +266,7 @@ def test_new_field_may_have_any_value(tap: TapCommand, serve: SandboxFactory, va
     body = (
         json.dumps(calls)
         .encode()
-        .replace(b'"duration_seconds"', b'"room": %b, "duration_seconds"' % value)
+        .replace(b'"duration_seconds"', b'"topic": %b, "duration_seconds"' % value)
     )
     sandbox.faults.append(faults.body(body))
 
