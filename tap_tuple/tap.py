@@ -114,7 +114,7 @@ class TapTuple(Tap):
 
     @override
     def setup_mapper(self) -> None:
-        """Keep the stream maps of deselected streams, because a filter also affects the child.
+        """Keep the maps of deselected streams, because a parent's filter also affects its child.
 
         The SDK removes the columns of a deselected stream first, and may then fail on its map.
         """

@@ -12,9 +12,9 @@ With a page size of three::
 
 **By page number.** Paging by instant doesn't work if so many calls end within a second that they
 fill a page, because the next request would return the same calls again. In such a crowded second,
-the tap reads the pages 1, 2, 3, ... of the same query, which is called a pass. Because calls can
-shift between pages, the tap repeats the pass until two in a row agree. Here, the server sends at
-most four calls per page::
+the tap reads pages 1, 2, 3, ... of the same query. Together, these make up a pass. Because calls
+can shift between pages, the tap repeats the pass until two in a row agree. Here, the server sends
+at most four calls per page::
 
     since=09:19:59&per_page=4           four calls that ended at 09:20:00
     since=09:19:59&per_page=7           the same four: the server doesn't send longer pages
@@ -57,9 +57,9 @@ OVERLAP = timedelta(seconds=1)
 The API may keep more precise times than its JSON shows.
 """
 
-# After this many consecutive rounds without a new call, the tap ignores a sign of more calls. If
-# the order changes in each response, a call has at least a 63% chance (1 - 1/e) of appearing in a
-# round, so ten rounds hardly ever miss it.
+# A sign that calls are missing starts another round. After this many consecutive rounds without a
+# new call, the tap ignores that sign, or fails. If the order changes in each response, a call has
+# at least a 63% chance (1 - 1/e) of appearing in a round, so ten rounds hardly ever miss it.
 MAX_ROUNDS_FOR_COUNT = 3
 """The sign is a high X-Total-Count, or a call that an earlier pass has seen."""
 MAX_ROUNDS_FOR_REPEATS = 10
@@ -115,7 +115,7 @@ class Pass:
     """Number of calls on the longest page of all rounds."""
 
     last_page: int = 0
-    """Number of the last page of all rounds that had calls."""
+    """Number of the last page that had calls, in any round."""
 
     fruitless_responses: int = 0
     """Responses in a row that added no call to the pass."""
@@ -157,7 +157,7 @@ class Pass:
     def has_all_calls_on_page_1(self, page_length: int) -> bool:
         """Return whether page 1 shows all calls of the pass, so that none can have slipped past.
 
-        If page 1 is full and other pages have been read since, a call may have moved to page 1.
+        If page 1 is full, a call may have moved onto it, unseen, while other pages were being read.
         """
         # The same call can also be on page 2, if it has moved there.
         are_other_pages_empty = self.page_1_length == len(self.latest_round)
@@ -180,7 +180,7 @@ class Pass:
         return places > len(self.calls_before(instant))
 
     def fruitless_rounds(self, page_length: int) -> float:
-        """Estimate how many consecutive rounds added no call, from the length of a full page."""
+        """Use the length of a full page to estimate how many rounds in a row added no call."""
         responses_per_round = max(1.0, len(self.calls) / page_length)
         return self.fruitless_responses / responses_per_round
 

@@ -24,8 +24,8 @@ MAX_REMEMBERED_REQUESTS = 10_000
 class RateLimiter:
     """Allow a limited number of requests per 60 seconds, with bursts up to the limit.
 
-    A request counts from when its response arrives. The server must have counted it before that. So
-    even on a slow network, requests never look closer together to the server than they do here.
+    A request counts from when its response arrives. By then, the server has counted it. So even on
+    a slow network, the server never sees requests closer together than this class counts them.
     """
 
     def __init__(self, requests_per_minute: int, logger: logging.Logger) -> None:

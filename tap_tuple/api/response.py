@@ -28,7 +28,7 @@ TOLERANCE = timedelta(seconds=1)
 """How far calls may lie outside the requested time range, because the API may round its times."""
 
 INVALID_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""msgspec's errors for malformed JSON and, as a subclass, for values of a wrong type."""
+"""Errors for malformed JSON. `DecodeError` also covers values of the wrong type, by a subclass."""
 
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tap_tuple.check.probe import Probe, Reply
 
 SMALL_PAGE = 2
-"""Calls per page, so that even a small team has two pages."""
+"""Calls per page: so few that even a small team has two pages."""
 MAX_DECIMALS = 6
 PAGE_PAST_THE_END = 100_000
 MALFORMED_TIMESTAMP = "yesterday"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     Check = Callable[[Responses], Outcome]
 
 # These limits must not reveal the number of calls. So each limit is either shared by several
-# statements or a power of ten, because the order of magnitude is printed anyway.
+# statements, or a power of ten, which reveals only the order of magnitude. That is printed anyway.
 MORE_THAN_A_SMALL_PAGE = SMALL_PAGE + 1
 DEFAULT_PER_PAGE = 100
 """As documented."""
@@ -306,7 +306,7 @@ def page_past_the_end_is_empty(responses: Responses) -> Outcome:
     reply = responses.page_past_the_end
     if not reply.is_ok:
         return differs(f"the status is {reply.status}")
-    return holds_if(reply.json == [], "it has something else")
+    return holds_if(reply.json == [], "it isn't an empty array")
 
 
 @statement("Headers", "X-Total-Count is the number of calls", compares_responses=True)
@@ -428,7 +428,7 @@ def _has_ties(end_times: list[datetime]) -> bool:
 def _check_limit(
     responses: Responses, calls_around: Callable[[Sample], Reply], *, is_in: bool
 ) -> Outcome:
-    """Check whether a call is in a range that begins or ends when it ended, or just after."""
+    """Check whether a call is in a range that begins or ends at, or just after, the call's end."""
     sample = responses.sample
     if not sample:
         return NO_CALLS

@@ -1,4 +1,4 @@
-"""A fictional company that pairs with Tuple, and the calls of its people.
+"""A fictional company whose people pair-program with Tuple, and their calls.
 
 Its calls depend only on a seed and the clock. Nothing is stored: each UTC day is generated
 separately, so yesterday looks the same tomorrow, in another process, and on another machine.
@@ -163,7 +163,7 @@ class Seat:
         return local_time - TEAMS[self.team].utc_offset * HOUR
 
     def closeness(self, other: Seat) -> float:
-        """Return how strongly the holder prefers another. Neighbors are each other's favorites."""
+        """Return how readily the holder asks another seat's holder. Neighbors are favorites."""
         if other is self:
             return 0.0
         if other.team != self.team:

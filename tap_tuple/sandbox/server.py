@@ -105,7 +105,7 @@ class Sandbox:
     """A mock of Tuple on a port of 127.0.0.1, which runs until its ``with`` block ends.
 
     `requests` records every request. Each fault in `faults` changes one response, in order; None
-    leaves a response untouched. `every_response` changes every response before that.
+    leaves a response untouched. `every_response` is applied first, to every response.
     """
 
     def __init__(

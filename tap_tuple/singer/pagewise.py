@@ -297,7 +297,7 @@ class PagewiseParent(PagewiseStream):
             if isinstance(stream, PagewiseChild):
                 stream.write_rows(kept_items)
         if self.selected:
-            # A copy of this stream may have another filter, so don't filter the items here.
+            # A stream map may copy this stream with another filter, so don't filter the items here.
             self.write_rows(items)
 
         if read_until:
