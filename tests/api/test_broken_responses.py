@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -113,16 +112,14 @@ def test_hostile_response_is_retried(tap: TapCommand, serve: SandboxFactory, hos
 
 
 @pytest.mark.slow
-def test_connection_test_gives_up_within_15_seconds(tap: TapCommand) -> None:
+def test_connection_test_gives_up_on_a_slow_response(tap: TapCommand) -> None:
     with RawServer(
         http("HTTP/1.1 200 OK\nContent-Length: 500", b"[" * 500), drip_seconds=0.5
     ) as server:
         config = {"api_url": server.url, "api_token": TOKEN}
-        began = time.monotonic()
 
         run = tap("--test", config=config)
 
-    assert time.monotonic() - began < 15
     assert len(server.received) == 2
     assert run.only_error.startswith(
         f"No valid response from {server.url} after 2 attempts: the response wasn't complete"

@@ -248,6 +248,15 @@ class TestGivingUp:
         assert client.attempts == attempts
         assert message.startswith(f"Can't reach {URL} after {attempts} attempts: timed out")
 
+    def test_connection_test_takes_at_most_15_seconds(self) -> None:
+        policy = CONNECTION_TEST_POLICY
+        slowest_attempt = max(policy.timeout_seconds, policy.deadline_seconds)
+        client = FailingClient(requests.ReadTimeout(), seconds=slowest_attempt)
+
+        client.run(policy)
+
+        assert client.attempts * slowest_attempt + sum(client.clock.waits) <= 15
+
     def test_run_makes_eight_attempts(self) -> None:
         client = FailingClient(RetriableAPIError("Tuple responded with HTTP 500"))
 
