@@ -135,9 +135,16 @@ def normalize(config: Mapping[str, Any]) -> dict[str, Any]:
             value = value.strip()
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if value not in (None, ""):
+        if name == "stream_map_config" and isinstance(value, dict):
+            # An empty salt would hash emails without protecting them.
+            value = {key: inner for key, inner in value.items() if not _is_unset(inner)}
+        if not _is_unset(value):
             normalized[name] = value
     return normalized
+
+
+def _is_unset(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def problems(

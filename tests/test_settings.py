@@ -232,6 +232,11 @@ class TestNormalization:
         assert normalized == {"page_size": 10, "lookback_window": 1.5}
         assert type(normalized["page_size"]) is int
 
+    def test_empty_values_for_stream_maps_are_unset(self) -> None:
+        given = {"salt": "", "pepper": None, "limit": 0}
+
+        assert normalize({"stream_map_config": given}) == {"stream_map_config": {"limit": 0}}
+
     def test_other_values_are_kept(self) -> None:
         config = {"lookback_window": 0, "flattening_enabled": False, "stream_maps": {"a": None}}
 

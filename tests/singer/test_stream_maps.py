@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from tests.conftest import ROOT, Run, config_for, expected_rows, make_calls
+from tests.docs.documents import blocks
 from tests.loaders.strict_target import StrictTarget
 
 if TYPE_CHECKING:
@@ -194,15 +195,14 @@ def test_emails_can_be_hashed(extract: Extract, algorithm: str) -> None:
     assert CANARY not in run.stdout
 
 
-def test_emails_can_be_hashed_with_a_salt(extract: Extract) -> None:
-    salted = "sha256(config['salt'] + user_email) if user_email else None"
+def test_documented_stream_maps_hash_emails_with_a_salt(extract: Extract) -> None:
+    (documented,) = (b for b in blocks() if (b.mark, b.language) == ("stream maps", "json"))
+    settings = json.loads(documented.text)
 
-    run, rows = extract(
-        stream_maps={"call_participations": {"user_email": salted}},
-        stream_map_config={"salt": "of the sea"},
-    )
+    run, rows = extract(**settings)
 
-    assert rows["call_participations"] == hashed(PARTICIPATIONS, "sha256", "of the sea")
+    salt = settings["stream_map_config"]["salt"]
+    assert rows["call_participations"] == hashed(PARTICIPATIONS, "sha256", salt)
     assert CANARY not in run.stdout
 
 
@@ -387,11 +387,13 @@ def test_failing_map_of_a_stream_copy_names_the_copy(
     assert error.startswith("stream_maps: the map of people failed with ")
 
 
-@pytest.mark.parametrize("map_config", [{}, {"salt": None}], ids=["missing", "null"])
+@pytest.mark.parametrize(
+    "map_config", [{}, {"salt": None}, {"salt": " "}], ids=["missing", "null", "empty"]
+)
 def test_missing_stream_map_config_setting_is_named(
     tap: TapCommand, serve: SandboxFactory, map_config: dict[str, Any]
 ) -> None:
-    """Meltano passes null for a setting whose environment variable isn't set."""
+    """Meltano passes null for a variable that isn't set. An empty salt would protect nobody."""
     expression = "sha256(config['salt'] + user_email) if user_email else None"
 
     run = tap(
