@@ -1,4 +1,4 @@
-"""Run the tap with ``python -m tap_tuple``, and as ``tap-tuple``."""
+"""Run the tap: ``python -m tap_tuple`` or ``tap-tuple``."""
 
 from __future__ import annotations
 

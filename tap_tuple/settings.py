@@ -150,7 +150,7 @@ def _is_unset(value: object) -> bool:
 def problems(
     config: Mapping[str, Any], schema: Mapping[str, Any], columns: Mapping[str, Collection[str]]
 ) -> Iterator[str]:
-    """Yield one message per invalid setting, which names the setting but quotes no secret.
+    """Yield one message per invalid setting. It names the setting but quotes no secret.
 
     Args:
         config: The settings, with defaults.
@@ -193,7 +193,7 @@ def type_problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Itera
 
 
 def locate_invalid_values(errors: Iterable[str]) -> Iterator[str]:
-    """Yield one message per SDK error, which names the invalid setting but not its value."""
+    """Yield one message per SDK error. It names the invalid setting but not its value."""
     for error in errors:
         # For example, "5 is not of type 'object' in config['stream_maps']['calls']".
         _, separator, path = error.rpartition(" in config[")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tap_tuple.api.response import Call
 
-# With these bounds, loaders create columns of 64 and 32 bits.
+# With these bounds, loaders create 64-bit and 32-bit columns.
 ID = IntegerType(minimum=-(2**63), maximum=2**63 - 1)
 SECONDS = IntegerType(minimum=-(2**31), maximum=2**31 - 1)
 

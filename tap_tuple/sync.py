@@ -54,7 +54,7 @@ def time_range_of_run(
 
 
 class CallSync(PagewiseParent, TupleStream):
-    """Reads the calls of a run, and writes them and their child streams page by page."""
+    """Reads the calls in a run's time range, and writes them and their children page by page."""
 
     @cached_property
     @override

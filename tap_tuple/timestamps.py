@@ -44,7 +44,7 @@ def parse_timestamp(text: str) -> datetime:
 
 
 def to_utc(timestamp: datetime) -> datetime:
-    """Convert a timestamp to UTC, which is also assumed if it has no time zone.
+    """Convert a timestamp to UTC. A timestamp without a time zone is assumed to be in UTC.
 
     Raises:
         ValueError: If the result is outside the years 1 to 9999.

@@ -24,10 +24,10 @@ at most four calls per page::
     since=09:39:59&per_page=4           by instant again
 
 A pass may need several rounds over the pages. Calls may shift, or the server may order calls with
-the same `ended_at` differently in each response. Then one call may take two places and another
-none, so the tap reads the pages again, until it has seen as many calls as there are places. It also
-starts another round if a page was short, or if X-Total-Count or an earlier pass shows that calls
-are missing.
+the same `ended_at` differently in each response. Then one call may appear twice and another not at
+all, so the tap reads the pages again, until it has seen as many calls as the pages have entries. It
+also starts another round if a page was short, or if X-Total-Count or an earlier pass shows that
+calls are missing.
 
 A server can't keep the tap busy forever. If rounds or passes keep bringing nothing new, the tap
 continues without the missing calls, or fails if the server insists that there are more pages.
@@ -176,8 +176,8 @@ class Pass:
         That's the case if the latest round has more entries than there are different calls in all
         rounds. If an instant is given, only calls that ended before it count.
         """
-        places = sum(instant is None or call.ended_at < instant for call in self.latest_round)
-        return places > len(self.calls_before(instant))
+        entries = sum(instant is None or call.ended_at < instant for call in self.latest_round)
+        return entries > len(self.calls_before(instant))
 
     def fruitless_rounds(self, page_length: int) -> float:
         """Use the length of a full page to estimate how many rounds in a row added no call."""
@@ -282,7 +282,8 @@ class CallPages(HeaderLinkPaginator):
         """Return whether this pass has seen the last call of the time range.
 
         A link to the next page overrides everything. Otherwise, it's the end if X-Total-Count is
-        reached, or if the page has nothing new, isn't full, and no calls are known to be missing.
+        reached, or if the page has nothing new and isn't full, and no calls are known to be
+        missing.
         """
         if self._has_next_link(response):
             return False
@@ -423,6 +424,6 @@ class CallPages(HeaderLinkPaginator):
 
     @override
     def get_next_url(self, response: requests.Response) -> str:
-        # The fragment is never sent. It keeps the tokens of a repeated query different, because
+        # The fragment is never sent. It makes the token unique even if a query is repeated, because
         # the SDK treats two equal tokens as a loop.
         return f"?{self._query.to_query_string()}#{self.count}"

@@ -25,7 +25,7 @@ class RateLimiter:
     """Allow a limited number of requests per 60 seconds, with bursts up to the limit.
 
     A request counts from when its response arrives. By then, the server has counted it. So even on
-    a slow network, the server never sees requests closer together than this class counts them.
+    a slow network, the server never counts more requests per window than this class.
     """
 
     def __init__(self, requests_per_minute: int, logger: logging.Logger) -> None:
@@ -48,7 +48,7 @@ class RateLimiter:
             self._responded_at.append(time.monotonic())
 
     def seconds_for(self, requests: float) -> float:
-        """Estimate how many seconds the limit would delay this many more requests."""
+        """Estimate by how many seconds the limit would delay this many more requests."""
         now = time.monotonic()
         recent = sum(now - responded < WINDOW_SECONDS for responded in self._responded_at)
         left_in_this_window = self._limit - recent

@@ -28,7 +28,7 @@ TOLERANCE = timedelta(seconds=1)
 """How far calls may lie outside the requested time range, because the API may round its times."""
 
 INVALID_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""Errors for malformed JSON. `DecodeError` also covers values of the wrong type, by a subclass."""
+"""Errors for malformed JSON. A subclass of `DecodeError` covers values of the wrong type."""
 
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
@@ -167,7 +167,7 @@ def _explain_invalid_body(
 
 
 def _split_message(error: Exception) -> tuple[str, str]:
-    """Split msgspec's message into the problem and its place. It quotes no values.
+    """Split msgspec's message, which quotes no values, into the problem and its place.
 
     For example, "Expected `int`, got `str`" and "$[2].id".
     """

@@ -40,7 +40,7 @@ class RetryPolicy(NamedTuple):
     max_timeouts: int
     """Attempts that connect to the server but get no response in time."""
     max_seconds: int
-    """Failures after this time aren't retried, except response timeouts and the rate limit."""
+    """After this time, only response timeouts and rate-limited requests are still retried."""
     max_rate_limit_seconds: int
     """How long to keep retrying while the team's other integrations use up the rate limit."""
     max_backoff_seconds: int
@@ -96,7 +96,7 @@ TRANSIENT_ERRORS = (
     requests.exceptions.ContentDecodingError,
     urllib3.exceptions.HTTPError,
 )
-"""Failures that may be temporary: server and network errors. `is_final` tells which aren't."""
+"""Server and network errors, which may be temporary. `is_final` identifies those that aren't."""
 
 TIMEOUTS = (requests.Timeout, urllib3.exceptions.TimeoutError)
 
@@ -285,7 +285,7 @@ def wait_seconds(policy: Callable[[], RetryPolicy]) -> Generator[float, Exceptio
 
 
 def retry_after_seconds(response: requests.Response | None) -> float:
-    """Return the wait of a ``Retry-After`` header, or 0 without one (RFC 9110, section 10.2.3)."""
+    """Return the wait that ``Retry-After`` asks for, or 0 if it's absent (RFC 9110, 10.2.3)."""
     if response is None:
         return 0
     text = response.headers.get("Retry-After", "").strip()
@@ -301,7 +301,7 @@ def retry_after_seconds(response: requests.Response | None) -> float:
 
 
 def is_final(error: Exception) -> bool:
-    """Return whether retrying is pointless, although the exception's type is a transient one."""
+    """Return whether retrying is pointless, even though the error is in `TRANSIENT_ERRORS`."""
     return is_invalid_certificate(error) or is_proxy_login(error)
 
 

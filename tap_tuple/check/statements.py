@@ -428,7 +428,7 @@ def _has_ties(end_times: list[datetime]) -> bool:
 def _check_limit(
     responses: Responses, calls_around: Callable[[Sample], Reply], *, is_in: bool
 ) -> Outcome:
-    """Check whether a call is in a range that begins or ends at, or just after, the call's end."""
+    """Check whether a range with a limit at or just after a call's end includes the call."""
     sample = responses.sample
     if not sample:
         return NO_CALLS

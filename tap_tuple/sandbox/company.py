@@ -97,7 +97,7 @@ NOBODY_RECORDED = 1 / 1500  # share of the calls
 
 
 class Team(NamedTuple):
-    """The number of a team's seats, and its location."""
+    """A team's size and location."""
 
     seats: int
     utc_offset: int  # hours, the same all year

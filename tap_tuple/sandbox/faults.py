@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def status(code: int, body: bytes = b"", headers: dict[str, str] | None = None) -> Fault:
-    """Send another status."""
+    """Send a different response, with this status."""
     return lambda _: Response(code, body, headers or {})
 
 

@@ -126,7 +126,7 @@ class Sandbox:
             source: The calls to serve.
             port: 0 for a free one.
             clock: Returns the current time, which decides which calls are over.
-            requests_per_minute: The rate limit, for any 60 seconds.
+            requests_per_minute: The number of requests allowed in any 60 seconds.
             max_per_page: Larger values of ``per_page`` are clamped to it.
             on_request: Called with the number of each request, from 1, before the response.
             on_count: Like `on_request`, but called between counting the calls and selecting them.

@@ -174,7 +174,7 @@ class StoppedBySignal(SystemExit):
 def stop_on_signals() -> None:
     """Stop on SIGINT and SIGTERM immediately.
 
-    The last STATE already tells which rows have been written completely. The SDK's handler writes
+    The last STATE already shows which rows have been written completely. The SDK's handler writes
     another one, which would block if the target has stopped reading. It also exits with 0, as if
     the run were complete.
 
@@ -192,7 +192,7 @@ def stop_on_signals() -> None:
 
 
 def check_state(file: IO[str], logger: logging.Logger) -> IO[str]:
-    """Check a state, and return it without the wrapping of a STATE message or of Meltano.
+    """Check a state, and return it without the wrapper that a STATE message or Meltano adds.
 
     An empty file and null both mean a first run.
     """

@@ -10,7 +10,7 @@ from typing import Any
 QUOTING_LOGGERS = ("urllib3", "singer_sdk.mapper")
 """Loggers that quote emails, tokens and salts."""
 DEBUG_LOGGERS = ("singer_sdk.metrics",)
-"""Loggers whose lines are moved to DEBUG, because Meltano shows metrics without their stream."""
+"""Loggers moved to DEBUG, because Meltano doesn't show which stream a metric belongs to."""
 DEBUG_LINE_PREFIXES = (
     "Skipping parse of env var settings",
     "Parsing env var for settings config",
@@ -22,7 +22,7 @@ HIDDEN = -1
 """A level below that of every handler."""
 REDACTED = "[redacted]"
 
-# Bounded, because long words would take quadratic time.
+# Bounded, because matching a long word would otherwise take quadratic time.
 EMAIL = r"[^\s'\"<>(@]{1,64}@[^\s'\"<>)]{1,255}"
 
 

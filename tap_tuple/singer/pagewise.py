@@ -61,7 +61,7 @@ class PagewiseStream(Stream):
     # The message would make a target delete the rows outside the run's time range.
     emit_activate_version_messages = False
 
-    # One bookmark per stream, even if the state of another tap has partitions.
+    # One bookmark per stream, even if a state written by another tap has partitions.
     partitions = None
 
     def rows_of(self, item: Any) -> Iterable[Record]:  # noqa: ANN401
@@ -125,7 +125,7 @@ class PagewiseStream(Stream):
 
     @override
     def get_record_counter(self, **kwargs: Any) -> Counter:
-        """Keep the counter, because records are counted a page at a time."""
+        """Keep a reference to the counter, because records are counted a page at a time."""
         self._record_counter = super().get_record_counter(**kwargs)
         return self._record_counter
 
@@ -214,7 +214,7 @@ class PagewiseStream(Stream):
 
     @override
     def get_batch_config(self, config: Mapping[str, Any]) -> None:
-        """Return nothing. BATCH files bypass stream maps, and with them the hashing of emails."""
+        """Return nothing. BATCH files bypass stream maps, so emails wouldn't be hashed."""
 
     @override
     def get_replication_key_signpost(self, context: Context | None = None) -> None:
@@ -222,7 +222,7 @@ class PagewiseStream(Stream):
 
     @override
     def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:
-        """Demote messages to DEBUG if the tap itself reports the same in more detail.
+        """Demote messages to DEBUG if the tap itself reports the same thing in more detail.
 
         These are the SDK's INFO lines about a sync, and exceptions, which the command line will
         report.
@@ -297,7 +297,7 @@ class PagewiseParent(PagewiseStream):
             if isinstance(stream, PagewiseChild):
                 stream.write_rows(kept_items)
         if self.selected:
-            # A stream map may copy this stream with another filter, so don't filter the items here.
+            # A stream map may add a copy of this stream with its own filter, so don't filter here.
             self.write_rows(items)
 
         if read_until:
