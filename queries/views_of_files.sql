@@ -1,17 +1,18 @@
 -- Views of the files that target-jsonl writes into output/, with the latest version of each row.
 -- In the folder of the Meltano project: duckdb files.duckdb -f queries/views_of_files.sql.
--- The views read all files again for each query. Tested with DuckDB 1.2 and 1.5.
+-- File names contain the time of the run, so later files, and later lines in a file, are newer. The
+-- views read all files again for each query. Tested with DuckDB 1.2 and 1.5.
 CREATE SCHEMA IF NOT EXISTS "tuple";
 
 CREATE OR REPLACE VIEW "tuple".calls AS
 WITH lines AS (
     SELECT
         *,
-        -- File names contain the time of the run, so later lines are newer.
-        ROW_NUMBER() OVER () AS place
+        ROW_NUMBER() OVER () AS line_number
     FROM READ_JSON(
         'output/calls-*.jsonl',
         format = 'newline_delimited',
+        filename = true,
         columns = {
             id: 'BIGINT',
             started_at: 'TIMESTAMP',
@@ -21,18 +22,19 @@ WITH lines AS (
     )
 )
 
-SELECT * EXCLUDE (place)
+SELECT * EXCLUDE (filename, line_number)
 FROM lines
-QUALIFY ROW_NUMBER() OVER (PARTITION BY id ORDER BY place DESC) = 1;
+QUALIFY ROW_NUMBER() OVER (PARTITION BY id ORDER BY filename DESC, line_number DESC) = 1;
 
 CREATE OR REPLACE VIEW "tuple".call_participations AS
 WITH lines AS (
     SELECT
         *,
-        ROW_NUMBER() OVER () AS place
+        ROW_NUMBER() OVER () AS line_number
     FROM READ_JSON(
         'output/call_participations-*.jsonl',
         format = 'newline_delimited',
+        filename = true,
         columns = {
             id: 'BIGINT',
             call_id: 'BIGINT',
@@ -44,6 +46,6 @@ WITH lines AS (
     )
 )
 
-SELECT * EXCLUDE (place)
+SELECT * EXCLUDE (filename, line_number)
 FROM lines
-QUALIFY ROW_NUMBER() OVER (PARTITION BY id ORDER BY place DESC) = 1;
+QUALIFY ROW_NUMBER() OVER (PARTITION BY id ORDER BY filename DESC, line_number DESC) = 1;

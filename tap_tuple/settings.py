@@ -135,16 +135,9 @@ def normalize(config: Mapping[str, Any]) -> dict[str, Any]:
             value = value.strip()
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if name == "stream_map_config" and isinstance(value, dict):
-            # An empty salt would hash emails without protecting them.
-            value = {key: inner for key, inner in value.items() if not _is_unset(inner)}
-        if not _is_unset(value):
+        if value not in (None, ""):
             normalized[name] = value
     return normalized
-
-
-def _is_unset(value: object) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def problems(
@@ -170,6 +163,7 @@ def problems(
     yield from _number_problems(config, schema)
     yield from type_problems(config, schema)
     yield from _stream_map_problems(config.get("stream_maps") or {}, columns)
+    yield from _stream_map_config_problems(config.get("stream_map_config") or {})
     user_agent = config.get("user_agent")
     if user_agent is not None and not _is_header_text(user_agent):
         yield "user_agent must consist of printable ASCII characters."
@@ -325,6 +319,19 @@ def _stream_map_problems(
             yield f"stream_maps: {source!r} isn't a stream. Use {' or '.join(columns)}."
         known_columns = [column for stream in streams for column in columns[stream]]
         yield from _dropped_column_problems(name, rules, known_columns)
+
+
+def _stream_map_config_problems(map_config: Mapping[str, Any]) -> Iterator[str]:
+    """Report empty values. An empty salt would hash emails without protecting them.
+
+    Meltano passes null for a variable that isn't set.
+    """
+    if not isinstance(map_config, dict):
+        # `type_problems` reports this.
+        return
+    for name, value in map_config.items():
+        if value is None or (isinstance(value, str) and not value.strip()):
+            yield f"stream_map_config has no value for {name!r}. Set it, or remove it."
 
 
 def _dropped_column_problems(

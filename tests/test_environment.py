@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from copy import deepcopy
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from tests.conftest import SandboxFactory, TapCommand
 
 # The SDK adds its own settings, such as stream_maps, to those of the class.
-SCHEMA = TapTuple(config={"api_token": "sk-tuple-x"}).config_jsonschema
+SCHEMA = deepcopy(TapTuple.config_jsonschema)
+TapTuple.append_builtin_config(SCHEMA)
 
 
 def test_settings_can_come_from_the_environment(tap: TapCommand, serve: SandboxFactory) -> None:

@@ -85,6 +85,13 @@ INVALID = [
     ({"api_url": "https://*"}, "api_url is 'https://*'. It must be a URL"),
     ({"stream_maps": {"mine": {"__source__": None}}}, "stream_maps: 'None' isn't a stream"),
     ({"api_url": "https://me:secret@tuple.example:99999"}, "api_url must be a URL like https://"),
+    *(
+        (
+            {"stream_map_config": {"salt": empty, "limit": 0, "teams": {}}},
+            "stream_map_config has no value for 'salt'. Set it, or remove it.",
+        )
+        for empty in (None, "", " ")
+    ),
     ({"flattening_enabled": True}, "flattening_max_depth is missing or neg"),
     (
         {"flattening_enabled": True, "flattening_max_depth": -1},
@@ -231,11 +238,6 @@ class TestNormalization:
 
         assert normalized == {"page_size": 10, "lookback_window": 1.5}
         assert type(normalized["page_size"]) is int
-
-    def test_empty_values_for_stream_maps_are_unset(self) -> None:
-        given = {"salt": "", "pepper": None, "limit": 0}
-
-        assert normalize({"stream_map_config": given}) == {"stream_map_config": {"limit": 0}}
 
     def test_other_values_are_kept(self) -> None:
         config = {"lookback_window": 0, "flattening_enabled": False, "stream_maps": {"a": None}}

@@ -22,7 +22,7 @@ REJECTIONS: dict[int, str] = {
     HTTPStatus.FORBIDDEN: "This token isn't allowed to read the team's calls (HTTP 403). Ask "
     "Tuple support for access to the usage API, or set api_token to a token from a team that has "
     "access.",
-    HTTPStatus.NOT_FOUND: "There is no usage API at {url} (HTTP 404). Check api_url.",
+    HTTPStatus.NOT_FOUND: "No usage API found at {url} (HTTP 404). Check api_url.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "Tuple rejected the time range (HTTP 422). Check start_date "
     "and end_date. {quote}",
     HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: PROXY_LOGIN_MESSAGE,
@@ -84,7 +84,8 @@ def _explain_redirect(response: requests.Response, url_base: str) -> str:
 def _quote_error(body: bytes) -> str:
     """Return the API's own words from the body of an error, if they are safe to quote."""
     try:
-        text = str(json.loads(body)["error"]).rstrip(".")
+        error = json.loads(body)["error"]
     except (ValueError, LookupError, TypeError, RecursionError):
-        text = ""
-    return f"Tuple's message: {text}." if QUOTABLE.fullmatch(text) else ""
+        return ""
+    sentence = error.rstrip(".") if isinstance(error, str) else ""
+    return f"Tuple's message: {sentence}." if QUOTABLE.fullmatch(sentence) else ""

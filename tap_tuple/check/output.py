@@ -47,7 +47,7 @@ def print_summary(results: list[Result], requests: int) -> None:
     """Print how many statements hold, and what to do with the output."""
     verdicts = [result.outcome.verdict for result in results]
     counts = ", ".join(
-        f"{verdicts.count(verdict)} {verdict}" for verdict in Verdict if verdict in verdicts
+        f"{verdict}: {verdicts.count(verdict)}" for verdict in Verdict if verdict in verdicts
     )
     click.echo(f"\n{counts} ({requests} requests)")
     click.echo(f"\n{REPORT_HINT}")

@@ -365,8 +365,7 @@ def _missing_map_settings(config: Mapping[str, Any]) -> list[str]:
     """
     expressions = msgspec.json.encode(config.get("stream_maps", {})).decode()
     used = re.findall(r"""config\[\\?["']([A-Za-z_]\w*)\\?["']\]""", expressions)
-    map_config = config.get("stream_map_config") or {}
-    return sorted(name for name in set(used) if map_config.get(name) is None)
+    return sorted(set(used) - (config.get("stream_map_config") or {}).keys())
 
 
 def _replication_methods(entry: CatalogEntry) -> list[str]:

@@ -41,7 +41,7 @@ def explain(status: int, body: bytes = b"", location: str | None = None) -> str:
                 "access."
             ),
         ),
-        (404, f"There is no usage API at {URL}{PATH} (HTTP 404). Check api_url."),
+        (404, f"No usage API found at {URL}{PATH} (HTTP 404). Check api_url."),
         (
             407,
             (
@@ -55,7 +55,7 @@ def explain(status: int, body: bytes = b"", location: str | None = None) -> str:
 )
 def test_message_gives_advice_without_quoting_the_body(status: int, message: str) -> None:
     for body in (EMAIL.encode(), b"[" * 100_000, b"\xff", b'{"error": null}', b""):
-        assert explain(status, body) in {message, f"{message} Tuple's message: None."}
+        assert explain(status, body) == message
 
 
 @pytest.mark.parametrize("status", [403, 404])

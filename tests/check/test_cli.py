@@ -29,7 +29,7 @@ def test_output_has_a_line_per_statement(
     assert done.returncode == 0
     assert "\n  holds        since is inclusive\n" in done.stdout
     assert "\n  observed     Decimals of ended_at: 3\n" in done.stdout
-    assert "25 holds" in done.stdout
+    assert "holds: 25, " in done.stdout
     assert "template=api-check.yml" in done.stdout
     assert "\x1b" not in done.stdout
 

@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from tests.conftest import SandboxFactory, TapCommand
 
 
+EMPTY_LINE = (
+    b'{"type":"RECORD","stream":"calls","record":{"x":""},'
+    b'"time_extracted":"2026-03-02T09:00:00.123456Z"}\n'
+)
+"""The line of a row without a value. All times have the same length."""
+
+
 class Output(io.RawIOBase):
     """Standard output that records each write, and may accept only part of it."""
 
@@ -47,16 +54,9 @@ def write_lines(output: io.RawIOBase, *lengths: int) -> LineWriter:
     """Write rows whose lines have these lengths, including the line break."""
     writer = LineWriter()
     with io.TextIOWrapper(io.BufferedWriter(output)) as stdout, redirect_stdout(stdout):
-        overhead = len(line_of("").encode())
-        writer.write_rows("calls", [{"x": "x" * (length - overhead)} for length in lengths])
+        values = ("x" * (length - len(EMPTY_LINE)) for length in lengths)
+        writer.write_rows("calls", [{"x": value} for value in values])
     return writer
-
-
-def line_of(value: str) -> str:
-    """Return the line of a row, with an arbitrary time. All times have the same length."""
-    row = {"type": "RECORD", "stream": "calls", "record": {"x": value}}
-    time_extracted = "2026-03-02T09:00:00.123456Z"
-    return json.dumps(row | {"time_extracted": time_extracted}, separators=(",", ":")) + "\n"
 
 
 class TestLineWriter:
