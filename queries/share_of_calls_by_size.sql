@@ -1,4 +1,4 @@
--- What share of the calls had one participant, two, or more? "Unknown" means that a call has no
+-- How many calls have one participant, two, or more? "Unknown" means that a call has no
 -- participations. Rejoins count once, and all the deleted accounts of a call together count as one
 -- person.
 WITH sizes AS (
