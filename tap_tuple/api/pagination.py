@@ -173,8 +173,8 @@ class Pass:
     def has_repeats_before(self, instant: datetime | None) -> bool:
         """Return whether calls are repeated in the latest round, so that others may be missing.
 
-        That's the case if the latest round has more entries than there are different calls in all
-        rounds. If an instant is given, only calls that ended before it count.
+        That's the case if the latest round has more entries than the whole pass has distinct calls.
+        If an instant is given, only calls that ended before it count.
         """
         entries = sum(instant is None or call.ended_at < instant for call in self.latest_round)
         return entries > len(self.calls_before(instant))

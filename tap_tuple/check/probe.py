@@ -126,7 +126,7 @@ class Probe:
 
         Raises:
             OutOfRequestsError: If the request would be one too many.
-            FatalAPIError: If there is no response, or only HTTP 429, 502, 503 or 504.
+            FatalAPIError: If every attempt fails, or gets HTTP 429, 502, 503 or 504.
         """
         stream = self.stream
         request = stream.build_prepared_request(

@@ -38,17 +38,17 @@ FOUNDED = date(2020, 1, 6)
 TENURE_WEEKS = (104, 520)
 WEEKS_BETWEEN_HOLIDAYS = (17, 26)
 HOLIDAY_WEEKS = (1, 2)
-# How many days, from their first Monday, newcomers only try Tuple by themselves.
+# How many days newcomers only make solo calls, from their first Monday.
 DAYS_ALONE = (0, 0, 1, 2, 3, 4, 7, 9)
 
 # How likely people are to take part in a call.
 KEENNESS = (0.6, 1.0)
 LOW_KEENNESS = 0.03
 LOW_KEENNESS_SHARE = 0.07  # share of the people
-CALLS_ON_A_BUSY_DAY = 3  # started by the most active
+CALLS_ON_A_BUSY_DAY = 3  # started by the most active person
 
-# Share of the people (not counting those on vacation) who work, Monday to Sunday, and in quiet
-# weeks.
+# Share of the people who work on each day, from Monday to Sunday, and in quiet weeks. People on
+# vacation don't count.
 AT_WORK = (0.95, 0.97, 0.97, 0.96, 0.88, 0.12, 0.08)
 AT_WORK_AT_CHRISTMAS = 0.2
 AT_WORK_IN_AUGUST = 0.6
@@ -76,7 +76,7 @@ LENGTHS = (
 LENGTH_SHARES = (5, 20, 45, 25, 5)
 LENGTH_SHARES_ALONE = (40, 60, 0, 0, 0)
 
-# Weights for picking the people whom a caller asks, and the number of picks per guest.
+# Weights for choosing whom a caller invites, and the number of choices per guest.
 FAVORITE = 10.0
 TEAMMATE = 1.0
 OTHER_TEAM = 0.05
@@ -204,7 +204,7 @@ class Company:
         """Create the company.
 
         Args:
-            seed: Which company it is.
+            seed: Selects the company.
             history: How far back its calls go.
         """
         self._seed = seed

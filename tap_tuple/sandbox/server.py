@@ -85,7 +85,7 @@ class Response:
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
     content_length: int | None = None
-    """The Content-Length to send if the body is shorter than that."""
+    """The Content-Length header for a truncated body. None means the length of the body."""
 
 
 @dataclass(frozen=True, slots=True)

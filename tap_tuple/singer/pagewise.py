@@ -218,14 +218,13 @@ class PagewiseStream(Stream):
 
     @override
     def get_replication_key_signpost(self, context: Context | None = None) -> None:
-        """Return nothing. Bookmarks depend on what has been read."""
+        """Set no upper limit, because the bookmark only advances past rows that were written."""
 
     @override
     def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:
-        """Demote messages to DEBUG if the tap itself reports the same thing in more detail.
+        """Log the SDK's INFO messages and its messages about exceptions at DEBUG.
 
-        These are the SDK's INFO lines about a sync, and exceptions, which the command line will
-        report.
+        The tap reports each sync in more detail, and the command line reports exceptions.
         """
         is_exception_pending = sys.exc_info()[0] is not None
         if level == logging.INFO or is_exception_pending:
