@@ -54,8 +54,9 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
         th.IntegerType(minimum=0),
         default=3600,
         title="Lookback window",
-        description="Seconds before the bookmark to re-read on each run, to pick up calls that "
-        "Tuple finalizes late. With 0, only the last second before the bookmark is re-read.",
+        description="How many seconds before the bookmark each run starts reading, to pick up "
+        "calls that Tuple finalizes late. With 0, only the last second before the bookmark is "
+        "re-read.",
     ),
     th.Property(
         "page_size",
