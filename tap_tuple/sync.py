@@ -69,7 +69,7 @@ class CallSync(PagewiseParent, TupleStream):
 
     @override
     def get_records(self, context: Context | None) -> Iterable[Record]:
-        """Write all pages here, and return no records, so the SDK doesn't write them one by one."""
+        """Write all pages here. Return no records, because the SDK would write them one by one."""
         self._warn_about_bookmarks()
         self._warn_if_calls_are_dropped()
         with self.children_open():

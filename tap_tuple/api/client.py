@@ -158,7 +158,7 @@ class TupleStream(RESTStream[ParseResult]):
         """Wrap requests in rate limiting, and in retries that follow `retry_policy`.
 
         The SDK's decorator gives up before a rate-limit window is over, and logs each failure
-        twice. Its `backoff_*` hooks are unused.
+        twice. The SDK's `backoff_*` hooks are therefore unused.
         """
         retries = Retries(
             lambda: self.retry_policy, self.rate_limiter, self._tap.logger, self.url_base
@@ -180,7 +180,7 @@ class TupleStream(RESTStream[ParseResult]):
     def validate_response(self, response: requests.Response) -> None:
         """Read and decode the response, or explain the failure.
 
-        Failures in `parse_response` aren't retried, so that would be too late to read the body.
+        Failures in `parse_response` aren't retried, so reading the body there would be too late.
 
         Raises:
             RetriableAPIError: If retrying may help.
@@ -202,7 +202,7 @@ class TupleStream(RESTStream[ParseResult]):
 
     @override
     def parse_response(self, response: requests.Response) -> Iterable[Any]:
-        """Yield a single `Page` with the new calls of the response."""
+        """Yield a single `Page` with the new calls in the response."""
         is_first_response = self._pages.count == 0
         if is_first_response:
             warn_about_new_fields(self._body, self._tap.logger)

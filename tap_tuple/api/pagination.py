@@ -1,4 +1,4 @@
-"""Read all calls of a time range, even if calls come and go while they are being read.
+"""Read all calls in a time range, even if calls come and go while they are being read.
 
 There are two modes:
 
@@ -29,7 +29,7 @@ all, so the tap reads the pages again, until it has seen as many calls as the pa
 also starts another round if a page was short, or if X-Total-Count or an earlier pass shows that
 calls are missing.
 
-A server can't keep the tap busy forever. If rounds or passes keep bringing nothing new, the tap
+A server can't keep the tap busy forever. If rounds or passes keep finding nothing new, the tap
 continues without the missing calls, or fails if the server insists that there are more pages.
 """
 
@@ -61,7 +61,7 @@ The API may keep more precise times than its JSON shows.
 # new call, the tap ignores that sign, or fails. If the order changes in each response, a call has
 # at least a 63% chance (1 - 1/e) of appearing in a round, so ten rounds hardly ever miss it.
 MAX_ROUNDS_FOR_COUNT = 3
-"""The sign is a high X-Total-Count, or a call that an earlier pass has seen."""
+"""The sign is that X-Total-Count, or an earlier round or pass, shows more calls."""
 MAX_ROUNDS_FOR_REPEATS = 10
 """The sign is a repeated call or a short page, so another call may be missing."""
 MAX_ROUNDS_FOR_LINK = 20
@@ -72,7 +72,7 @@ MAX_FRUITLESS_PASSES = 10
 
 
 class Page(NamedTuple):
-    """The new calls of a response."""
+    """The new calls in a response."""
 
     calls: list[Call]
     """The calls that are new, or that have changed since they were read."""
@@ -81,7 +81,7 @@ class Page(NamedTuple):
 
 
 class Query(NamedTuple):
-    """Parameters of a request, ordered by `since`, then `per_page`, then `page`."""
+    """Parameters of a request. Queries compare by `since`, then `per_page`, then `page`."""
 
     since: datetime
     per_page: int
@@ -159,7 +159,7 @@ class Pass:
 
         If page 1 is full, a call may have moved onto it, unseen, while other pages were being read.
         """
-        # The same call can also be on page 2, if it has moved there.
+        # Page 2 may repeat a call that has moved there, so distinct calls aren't enough.
         are_other_pages_empty = self.page_1_length == len(self.latest_round)
         are_all_on_page_1 = are_other_pages_empty and self.page_1_length == len(self.calls)
         return are_all_on_page_1 and (self.page == 1 or self.page_1_length < page_length)
@@ -174,7 +174,7 @@ class Pass:
         """Return whether calls are repeated in the latest round, so that others may be missing.
 
         That's the case if the latest round has more entries than the whole pass has distinct calls.
-        If an instant is given, only calls that ended before it count.
+        If an instant is given, count only calls that ended before it.
         """
         entries = sum(instant is None or call.ended_at < instant for call in self.latest_round)
         return entries > len(self.calls_before(instant))
@@ -223,10 +223,10 @@ class CallPages(HeaderLinkPaginator):
         self._fruitless_passes = 0
 
     def take(self, response: requests.Response, calls: list[Call]) -> Page:
-        """Take the calls of a response, sorted by ``ended_at``, and choose the next request.
+        """Take the calls in a response, sorted by ``ended_at``, and choose the next request.
 
         Returns:
-            The calls that the tap doesn't know yet.
+            A page with the calls that are new or have changed.
 
         Raises:
             UnexpectedResponseError: If Tuple keeps reporting more calls without sending any.

@@ -86,7 +86,7 @@ _DECODER = msgspec.json.Decoder(list[Call], strict=False)
 
 
 def decode_calls(body: bytes, response: requests.Response) -> list[Call]:
-    """Decode and check the calls of a page. Their timestamps are in UTC.
+    """Decode and check the calls on a page. Their timestamps are in UTC.
 
     Raises:
         InvalidResponseError: If the body isn't an array of objects, or doesn't match the query.
@@ -155,8 +155,8 @@ def _explain_invalid_body(
     except INVALID_JSON:
         return InvalidResponseError("something other than a JSON array of calls", response)
 
-    problem, place = _split_message(error)
-    call_number, field = _split_place(place)
+    problem, location = _split_message(error)
+    call_number, field = _split_location(location)
     call_id = objects[call_number - 1].get("id")
     which_call = f"call {call_id}" if isinstance(call_id, int) else f"call number {call_number}"
     where = f" in {field!r}" if field else ""
@@ -167,20 +167,21 @@ def _explain_invalid_body(
 
 
 def _split_message(error: Exception) -> tuple[str, str]:
-    """Split msgspec's message, which quotes no values, into the problem and its place.
+    """Split msgspec's message, which quotes no values, into the problem and its location.
 
     For example, "Expected `int`, got `str`" and "$[2].id".
     """
-    problem, _, place = str(error).partition(" - at ")
-    return problem, place.strip("`")
+    problem, _, location = str(error).partition(" - at ")
+    return problem, location.strip("`")
 
 
-def _split_place(place: str) -> tuple[int, str]:
-    """Split a place such as "$[2].call_participations[0].id" into the call's number and the rest.
+def _split_location(location: str) -> tuple[int, str]:
+    """Split a location in the JSON into the number of the call and the rest.
 
-    Calls are counted from 1. An empty place means the first call.
+    For example, "$[2].call_participations[0].id" becomes 3 and "call_participations[0].id". An
+    empty location means the first call.
     """
-    index, _, field = place.removeprefix("$[").partition("]")
+    index, _, field = location.removeprefix("$[").partition("]")
     return int(index or 0) + 1, field.removeprefix(".")
 
 

@@ -322,7 +322,7 @@ def is_proxy_login(error: BaseException) -> bool:
 def describe(error: BaseException) -> str:
     """Describe a failure in our own or the system's words.
 
-    Other texts may quote private data.
+    Other messages may quote private data.
     """
     if isinstance(error, RetriableAPIError):
         return str(error)

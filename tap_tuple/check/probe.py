@@ -88,7 +88,7 @@ class Reply:
 
     @property
     def calls(self) -> list[dict[str, Json]]:
-        """The calls of the body. Empty if it isn't an array of objects."""
+        """The calls in the body. Empty if the body isn't an array of objects."""
         return self.json if self.is_list_of_calls else []
 
     @property
@@ -126,7 +126,7 @@ class Probe:
 
         Raises:
             OutOfRequestsError: If the request would be one too many.
-            FatalAPIError: If every attempt fails, or gets HTTP 429, 502, 503 or 504.
+            FatalAPIError: If the last attempt gets no response, or HTTP 429, 502, 503 or 504.
         """
         stream = self.stream
         request = stream.build_prepared_request(

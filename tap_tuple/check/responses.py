@@ -23,7 +23,7 @@ PAGE_PAST_THE_END = 100_000
 MALFORMED_TIMESTAMP = "yesterday"
 INVALID_TOKEN = "sk-tuple-invalid"  # noqa: S105 - meant to be rejected
 MARGIN = timedelta(minutes=1)
-"""The length of the time ranges around a call's end."""
+"""The length of the time ranges that start or end when a call ended."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Responses:
 
     @cached_property
     def all_calls_again(self) -> Reply:
-        """The response to the same request, sent again when it is first needed."""
+        """The response to the same request as `all_calls`, sent a second time."""
         return self._get(per_page=MAX_PER_PAGE)
 
     @cached_property
@@ -175,11 +175,11 @@ class Responses:
         return Sample(str(call.get("id")), parse_timestamp(call["ended_at"]), precision)
 
     def calls_since(self, start: datetime) -> Reply:
-        """Return the calls of the minute that begins at `start`."""
+        """Return the calls that ended in the minute that begins at `start`."""
         return self._calls_between(start, start + MARGIN)
 
     def calls_until(self, end: datetime) -> Reply:
-        """Return the calls of the minute that ends at `end`."""
+        """Return the calls that ended in the minute up to `end`."""
         return self._calls_between(end - MARGIN, end)
 
     def _calls_between(self, start: datetime, end: datetime) -> Reply:
@@ -190,12 +190,12 @@ class Responses:
 
     @cached_property
     def fields(self) -> FieldReport:
-        """The fields of all calls of the first page."""
+        """A report on the fields of all calls on the first page."""
         return report_fields(self.all_calls.calls)
 
     @property
     def end_times(self) -> list[datetime]:
-        """When the calls of the first page ended, in the API's order."""
+        """When the calls on the first page ended, in the API's order."""
         return end_times_of(self.all_calls)
 
     @cached_property
@@ -215,18 +215,18 @@ class Responses:
 
 
 def end_times_of(reply: Reply) -> list[datetime]:
-    """Return when the calls of a response ended, in the API's order."""
+    """Return when the calls in a response ended, in the API's order."""
     texts: list[Any] = [call.get("ended_at") for call in reply.calls]
     return [parse_timestamp(text) for text in texts if is_timestamp(text)]
 
 
 def ids_of(reply: Reply) -> set[str]:
-    """Return the ids of the calls of a response, whatever their type."""
+    """Return the ids of the calls in a response, converted to text."""
     return {str(call.get("id")) for call in reply.calls}
 
 
 def _has_plausible_end(call: dict[str, Any]) -> bool:
-    """Return whether a minute around a call's end is a valid time range."""
+    """Return whether the minutes before and after a call's end are valid time ranges."""
     if not is_timestamp(call.get("ended_at")):
         return False
     end = parse_timestamp(call["ended_at"])

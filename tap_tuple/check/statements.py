@@ -428,7 +428,10 @@ def _has_ties(end_times: list[datetime]) -> bool:
 def _check_limit(
     responses: Responses, calls_around: Callable[[Sample], Reply], *, is_in: bool
 ) -> Outcome:
-    """Check whether a range with a limit at or just after a call's end includes the call."""
+    """Check that a time range includes the sample call, or excludes it if `is_in` is false.
+
+    The range starts or ends when the call ended, or just after that.
+    """
     sample = responses.sample
     if not sample:
         return NO_CALLS

@@ -1,7 +1,7 @@
-"""A fictional company whose people pair-program with Tuple, and their calls.
+"""A fictional company and the calls of its people, who pair-program with Tuple.
 
-Its calls depend only on a seed and the clock. Nothing is stored: each UTC day is generated
-separately, so yesterday looks the same tomorrow, in another process, and on another machine.
+Its calls depend only on a seed and the clock. Nothing is saved to disk: each UTC day is generated
+separately, so a day always has the same calls, in any process and on any machine.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ DAY = 24 * HOUR
 CALL_IDS_A_DAY = 1000
 PARTICIPATION_IDS_A_DAY = 2000
 
-# Weeks are counted from here, a Monday. People start, leave and go on vacation by the week.
+# Weeks are counted from this Monday. People start and leave on Mondays, and take whole weeks off.
 FOUNDED = date(2020, 1, 6)
 TENURE_WEEKS = (104, 520)
 WEEKS_BETWEEN_HOLIDAYS = (17, 26)
 HOLIDAY_WEEKS = (1, 2)
-# How many days newcomers only make solo calls, from their first Monday.
+# For how many days, counted from their first Monday, newcomers make only solo calls.
 DAYS_ALONE = (0, 0, 1, 2, 3, 4, 7, 9)
 
 # How likely people are to take part in a call.
@@ -47,7 +47,7 @@ LOW_KEENNESS = 0.03
 LOW_KEENNESS_SHARE = 0.07  # share of the people
 CALLS_ON_A_BUSY_DAY = 3  # started by the most active person
 
-# Share of the people who work on each day, from Monday to Sunday, and in quiet weeks. People on
+# The share of people at work on each day, from Monday to Sunday, and in quiet weeks. People on
 # vacation don't count.
 AT_WORK = (0.95, 0.97, 0.97, 0.96, 0.88, 0.12, 0.08)
 AT_WORK_AT_CHRISTMAS = 0.2
@@ -136,7 +136,7 @@ LAST_NAMES = (
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Seat:
-    """A place in a team, and the habits of its holder, who changes now and then."""
+    """A place in a team. Its habits stay the same when a new person takes it over."""
 
     number: int
     team: int
@@ -147,7 +147,7 @@ class Seat:
     phase: int  # weeks; staggers the tenures and vacations of different seats
 
     def holder(self, week: int) -> int:
-        """Return the number of the person who holds the seat in a week."""
+        """Return the number of the person who holds the seat in the given week."""
         return (week + self.phase) // self.tenure_weeks * SEATS + self.number
 
     def weeks_held(self, week: int) -> int:
@@ -163,7 +163,7 @@ class Seat:
         return local_time - TEAMS[self.team].utc_offset * HOUR
 
     def closeness(self, other: Seat) -> float:
-        """Return how readily the holder asks another seat's holder. Neighbors are favorites."""
+        """Return how readily the holder invites another seat's holder. Neighbors are favorites."""
         if other is self:
             return 0.0
         if other.team != self.team:
@@ -173,15 +173,16 @@ class Seat:
 
 
 class Plan(NamedTuple):
-    """A call that someone wants to start. It happens if they and one of their guests are free.
+    """A call that someone wants to start.
 
-    `size` is the intended number of people, including the caller. More people may be asked.
+    It happens only if the caller is free and, unless it's a solo call, at least one guest is, too.
+    `size` is the intended number of people, including the caller. More people may be invited.
     """
 
     start: int
     end: int
     caller: Seat
-    asked: list[Seat]
+    invited: list[Seat]
     size: int
 
 
@@ -247,7 +248,7 @@ class Company:
         return Random(f"{self._seed}:{subject}")  # noqa: S311 - a simulation, nothing secret
 
     def _calls_of(self, day: date) -> list[Call]:
-        """Return all calls of a UTC day, including future ones, in the API's order."""
+        """Return all calls that start on a UTC day, including future ones, in the API's order."""
         rng = self._rng(day.isoformat())
         week = (day - FOUNDED).days // 7
         share = _share_at_work(day)
@@ -303,12 +304,12 @@ class Company:
                 (length,) = rng.choices(LENGTHS, LENGTH_SHARES if size > 1 else LENGTH_SHARES_ALONE)
                 start = caller.utc(hour) + int(rng.random() * HOUR)
                 end = start + int(rng.uniform(*length))
-                asked = rng.choices(
+                invited = rng.choices(
                     self._seats,
                     cum_weights=self._closeness[caller],
                     k=PICKS_FOR_A_GUEST * (size - 1),
                 )
-                guests = [seat for seat in dict.fromkeys(asked) if seat not in solo]
+                guests = [seat for seat in dict.fromkeys(invited) if seat not in solo]
                 yield Plan(start, end, caller, guests, size)
 
     def _email(self, person: int) -> str:
@@ -350,10 +351,10 @@ def _planning_meetings(rng: Random, at_work: list[Seat]) -> Iterator[Plan]:
     for team in range(len(TEAMS)):
         members = [s for s in at_work if s.team == team and rng.random() < s.keenness]
         if len(members) > 1:
-            caller, *asked = rng.sample(members, k=len(members))
+            caller, *invited = rng.sample(members, k=len(members))
             start = caller.utc(int(rng.uniform(*PLANNING_START)))
             end = start + int(rng.uniform(*PLANNING_LENGTH))
-            yield Plan(start, end, caller, asked, len(members))
+            yield Plan(start, end, caller, invited, len(members))
 
 
 def _party(plan: Plan, free_from: dict[Seat, int]) -> list[Seat]:
@@ -362,9 +363,9 @@ def _party(plan: Plan, free_from: dict[Seat, int]) -> list[Seat]:
     def is_free(seat: Seat) -> bool:
         return free_from.get(seat, DAY) <= plan.start < seat.utc(CLOSING)
 
-    guests = [seat for seat in plan.asked if is_free(seat)][: plan.size - 1]
+    guests = [seat for seat in plan.invited if is_free(seat)][: plan.size - 1]
     nobody_comes = plan.size > 1 and not guests
-    # No call runs past midnight UTC, so each day can be generated by itself.
+    # No call runs past midnight UTC, so each day can be generated separately.
     if nobody_comes or not is_free(plan.caller) or plan.end >= DAY:
         return []
     return [plan.caller, *guests]
@@ -406,7 +407,7 @@ def _leave_gaps(rng: Random, call: Call) -> None:
 
 
 def _timestamp(day: date, time: int) -> str:
-    """Format a time of a UTC day, in milliseconds, as the API does."""
+    """Format a day and a time (in milliseconds since midnight UTC) as the API does."""
     minutes, milliseconds = divmod(time, MINUTE)
     return (
         f"{day}T{minutes // 60:02}:{minutes % 60:02}"

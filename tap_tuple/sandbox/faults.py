@@ -110,7 +110,7 @@ def all_of(*faults: Fault) -> Fault:
 
 
 def edited(edit: Callable[[list[dict[str, Any]]], Any]) -> Fault:
-    """Change the calls of a page. `edit` returns their replacement."""
+    """Change the calls on a page. `edit` returns their replacement."""
     return lambda response: (
         replace(response, body=json.dumps(edit(json.loads(response.body))).encode())
         if response.status == HTTPStatus.OK

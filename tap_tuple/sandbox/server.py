@@ -173,7 +173,7 @@ class Sandbox:
         self._thread.join()
 
     def respond(self, target: str, headers: dict[str, str]) -> Response | None:
-        """Return the response to a request, and record it.
+        """Record a request, and return the response to it.
 
         Args:
             target: The path and the query.

@@ -172,14 +172,15 @@ class StoppedBySignal(SystemExit):
 
 
 def stop_on_signals() -> None:
-    """Stop on SIGINT and SIGTERM immediately.
+    """Stop immediately on SIGINT and SIGTERM.
 
     The last STATE already shows which rows have been written completely. The SDK's handler writes
     another one, which would block if the target has stopped reading. It also exits with 0, as if
     the run were complete.
 
-    This handler only raises an exception. If it also logged a line, that could fail because another
-    line is being logged, and `logging` would swallow the failure and carry on.
+    This handler only raises an exception, because logging a line may fail if the signal arrives
+    while another line is being logged. `logging` would swallow that failure, and the run would
+    continue.
     """
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
@@ -223,7 +224,7 @@ def check_catalog(file: IO[str]) -> IO[str]:
         Catalog.from_dict(deepcopy(catalog))
     except msgspec.ValidationError as error:
         reject(f"--catalog isn't a Singer catalog: {error}. Create one with --discover.")
-    except Exception as error:  # noqa: BLE001 - the SDK raises anything for a malformed schema
+    except Exception as error:  # noqa: BLE001 - the SDK may raise anything for a malformed schema
         kind = type(error).__name__
         reject(f"--catalog isn't a Singer catalog ({kind}). Create one with --discover.")
     return io.StringIO(json.dumps(catalog))
