@@ -114,7 +114,7 @@ def pipe(url: str, folder: Path, database: Database) -> tuple[Measurement, Measu
 
 def meltano(url: str, folder: Path, database: Database) -> tuple[Measurement, None]:
     """Run the tap and a loader with Meltano."""
-    project = MeltanoProject.copy_of_this_project(folder / "project", system=CACHE)
+    project = MeltanoProject.copy_project(folder / "project", system=CACHE)
     target = LOADERS[database.kind]
     env = project.environment | {
         "TAP_TUPLE_API_URL": url,
@@ -193,4 +193,4 @@ def _install() -> None:
     for name in LOADERS.values():
         loader(name).install()
     with tempfile.TemporaryDirectory() as folder:
-        MeltanoProject.copy_of_this_project(Path(folder) / "project", system=CACHE)("install")
+        MeltanoProject.copy_project(Path(folder) / "project", system=CACHE)("install")

@@ -44,7 +44,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--histories", type=int, default=200, help="Number of random histories to run."
     )
     parser.addoption("--fuzz", type=int, default=40, help="Number of examples per fuzz test.")
-    parser.addoption("--histories-seed", type=int, help="Their seed. pytest's header prints it.")
+    parser.addoption(
+        "--histories-seed",
+        type=int,
+        help="Seed of the random histories. pytest's header prints it.",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

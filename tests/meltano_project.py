@@ -19,7 +19,7 @@ needs_target_duckdb = pytest.mark.skipif(
 
 
 class MeltanoProject:
-    """The command ``meltano`` for a project."""
+    """The ``meltano`` command, run in a project."""
 
     def __init__(self, folder: Path, *, system: Path | None = None) -> None:
         """Prepare to run Meltano.
@@ -36,7 +36,7 @@ class MeltanoProject:
         }
 
     @classmethod
-    def copy_of_this_project(cls, folder: Path, *, system: Path) -> MeltanoProject:
+    def copy_project(cls, folder: Path, *, system: Path) -> MeltanoProject:
         """Copy meltano.yml to a folder, where a test can change it."""
         text = (ROOT / "meltano.yml").read_text(encoding="utf-8")
         folder.mkdir(parents=True)

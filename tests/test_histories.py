@@ -90,7 +90,7 @@ class Change:
     deleted: list[int]
     """Positions of calls in the source."""
     late: list[float]
-    """Calls finalized late, as seconds before the end of the period."""
+    """Ends of calls finalized late, in seconds before the end of the period."""
     postponed: list[tuple[int, float]]
     """Positions of calls that get a later end, and by how many seconds."""
     edited: list[int]
@@ -102,11 +102,11 @@ class RunPlan:
     """One run, and everything that happens before it and during it."""
 
     new_seconds: list[float]
-    """Calls completed before the run, as seconds since the start of its period."""
+    """Ends of calls completed before the run, in seconds since the start of its period."""
     ties: list[tuple[float, int]]
     """Times at which several calls end, and the number of calls."""
     late_before: list[float]
-    """Calls finalized late, but before the run, as seconds before the start of its period."""
+    """Ends of calls finalized late, but before the run, in seconds before its period starts."""
     page_size: int
     max_per_page: int
     selected: tuple[str, ...]
@@ -131,7 +131,7 @@ class RunPlan:
 
 
 def instants(last_second: int) -> st.SearchStrategy[float]:
-    """Generate mostly whole seconds, so that calls tie, and some times too precise for the JSON."""
+    """Generate mostly whole seconds, so that calls tie, but also fractions of a millisecond."""
     decimals = st.sampled_from([0.0, 0.0, 0.0, 0.0004, 0.0006, 0.001499, 0.25])
     return st.builds(float.__add__, st.integers(0, last_second).map(float), decimals)
 

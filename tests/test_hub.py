@@ -57,7 +57,7 @@ def definition() -> dict[str, Any]:
     return read
 
 
-def extractor_of_this_project() -> dict[str, Any]:
+def project_extractor() -> dict[str, Any]:
     """Return the extractor from this repository's meltano.yml."""
     project = YAML(typ="safe").load(ROOT / "meltano.yml")
     extractor: dict[str, Any] = project["plugins"]["extractors"][0]
@@ -103,10 +103,10 @@ def test_hub_settings_match_the_tap(about: dict[str, Any]) -> None:
 
 
 def test_project_settings_match_the_tap(about: dict[str, Any]) -> None:
-    assert extractor_of_this_project()["settings"] == expected_settings(about)
+    assert project_extractor()["settings"] == expected_settings(about)
 
 
-@pytest.mark.parametrize("extractor", [definition, extractor_of_this_project])
+@pytest.mark.parametrize("extractor", [definition, project_extractor])
 def test_capabilities_and_required_settings_match_the_tap(
     extractor: Callable[[], dict[str, Any]], about: dict[str, Any]
 ) -> None:
@@ -202,7 +202,7 @@ def section(title: str) -> str:
 
 
 def quoted(text: str) -> list[str]:
-    """Return all texts in backticks."""
+    """Return everything in backticks."""
     return re.findall(r"`(.+?)`", text)
 
 
@@ -221,7 +221,7 @@ def empty_project(tmp_path: Path) -> MeltanoProject:
 
 
 @pytest.fixture
-def definition_of_this_checkout(tmp_path: Path) -> Path:
+def checkout_definition(tmp_path: Path) -> Path:
     """The definition, with a wheel of this checkout instead of the repository's URL."""
     subprocess.run(
         [find_uv_bin(), "build", "--quiet", "--wheel", f"--out-dir={tmp_path}"],
@@ -257,7 +257,7 @@ def write_loader_definition(name: str, folder: Path) -> Path:
 @pytest.mark.xdist_group("hub")
 def test_documented_steps_load_calls_into_a_new_project(
     empty_project: MeltanoProject,
-    definition_of_this_checkout: Path,
+    checkout_definition: Path,
     serve: SandboxFactory,
     postgres: str,
     tmp_path: Path,
@@ -267,7 +267,7 @@ def test_documented_steps_load_calls_into_a_new_project(
     sandbox = serve(calls)
     replacements = {
         "https://raw.githubusercontent.com/tap-tuple/tap-tuple/main/tap-tuple.yml": str(
-            definition_of_this_checkout
+            checkout_definition
         ),
         "sk-tuple-...": sandbox.token,
         "postgresql+psycopg://user:password@localhost/warehouse": postgres.replace(

@@ -35,7 +35,7 @@ WITHOUT_DUCKDB = ("tap-tuple", "target-postgres", "target-jsonl", "target-csv")
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which the project's plugins are installed."""
     folder = tmp_path_factory.mktemp("meltano")
-    project = MeltanoProject.copy_of_this_project(folder / "project", system=folder)
+    project = MeltanoProject.copy_project(folder / "project", system=folder)
     project("install", *(() if TARGET_DUCKDB_WORKS else WITHOUT_DUCKDB))
     return folder
 
@@ -43,7 +43,7 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def meltano(plugins: Path, tmp_path: Path) -> MeltanoProject:
     """Meltano in a fresh copy of the project, without any state."""
-    return MeltanoProject.copy_of_this_project(tmp_path / "project", system=plugins)
+    return MeltanoProject.copy_project(tmp_path / "project", system=plugins)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_sandbox_loads_into_duckdb(meltano: MeltanoProject, tmp_path: Path) -> N
         assert f" ({requests} request" in log
         with closing(duckdb.connect(env["TARGET_DUCKDB_FILEPATH"])) as database:
             stored = tables(database)
-        # A call may have ended while the run started.
+        # A call may have ended while the run was starting.
         last_end = stored["calls"] and max(row[2] for row in stored["calls"])
         calls = Company().calls(datetime.now(UTC))
         loaded = [c for c in calls if _stored("ended_at", c["ended_at"]) <= last_end]
@@ -187,7 +187,7 @@ def test_two_teams_have_separate_tokens_and_states(
     assert "dev:tap-tuple--design-to-target-jsonl" in states
 
 
-def test_dx_role_loads_only_new_calls_with_few_privileges(
+def test_dx_role_with_few_privileges_loads_only_new_calls(
     meltano: MeltanoProject, serve: SandboxFactory, postgres: str
 ) -> None:
     """As shown in the docs, but without TLS because the tests' PostgreSQL doesn't have it.
@@ -276,7 +276,7 @@ def test_second_machine_continues_from_the_state_in_postgres(
 
     requests = []
     for machine in ("first", "second"):
-        project = MeltanoProject.copy_of_this_project(tmp_path / machine, system=plugins)
+        project = MeltanoProject.copy_project(tmp_path / machine, system=plugins)
         project("run", "tap-tuple", "target-jsonl", env=environment)
         requests.append(len(sandbox.requests))
         sandbox.requests.clear()

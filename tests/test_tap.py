@@ -26,7 +26,7 @@ def test_every_row_is_written_once_with_all_values(tap: TapCommand, serve: Sandb
     assert run.records("call_participations") == participation_rows
 
 
-def test_large_run_makes_13_requests_and_2_schemas(tap: TapCommand, serve: SandboxFactory) -> None:
+def test_large_run_sends_13_requests_and_2_schemas(tap: TapCommand, serve: SandboxFactory) -> None:
     sandbox = serve(make_calls(12_345))
 
     run = tap(config=config_for(sandbox))

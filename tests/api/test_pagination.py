@@ -118,7 +118,7 @@ class TestPass:
         assert not one_pass.has_all_calls_on_page_1(page_length=2)
 
     def test_later_calls_in_another_round_do_not_hide_a_repeat(self) -> None:
-        """Four calls tie. Both rounds show three of them, plus a later call that differs."""
+        """Four calls tie. Both rounds show three of them, plus a different later call."""
         one_pass = Pass()
         one_pass.add(1, by_id(tied_calls([1, 2])))
         one_pass.add(2, by_id([*tied_calls([2, 3]), *calls_ending_at(30)]))
@@ -137,7 +137,7 @@ class TestPass:
         assert not one_pass.has_all_calls_on_page_1(page_length=2)
 
     def test_page_1_is_incomplete_if_a_call_moves_to_page_2(self) -> None:
-        """Its new place is after another call, which may have slipped between the two pages."""
+        """Another call may have taken its place on page 1 after that page was read."""
         one_pass = Pass()
         one_pass.add(1, by_id([call_ending_at(10, call_id=1)]))
         one_pass.add(2, by_id([call_ending_at(20, call_id=1)]))

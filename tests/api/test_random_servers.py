@@ -122,7 +122,7 @@ def random_server(random: Random) -> Server:
     ids=["few servers", "more servers"],
 )
 @pytest.mark.parametrize("changes", [False, True], ids=["stable calls", "changing calls"])
-def test_random_servers_lose_no_call(changes: bool, seeds: range) -> None:  # noqa: FBT001 - a parameter
+def test_random_servers_lose_no_calls(changes: bool, seeds: range) -> None:  # noqa: FBT001 - a parameter
     for seed in seeds:
         random = Random(seed)  # noqa: S311 - not for secrets
         server = random_server(random)

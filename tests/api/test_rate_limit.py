@@ -74,7 +74,7 @@ class TestRateLimiter:
         assert clock.waits == []
         assert caplog.records == []
 
-    def test_request_counts_from_its_response(self, clock: SimulatedClock) -> None:
+    def test_window_starts_when_the_response_arrives(self, clock: SimulatedClock) -> None:
         limiter = RateLimiter(1, LOGGER)
         with limiter.turn():
             clock.now += 30
@@ -107,7 +107,7 @@ class TestRateLimiter:
     def test_delay_estimate_counts_only_recent_requests(
         self, clock: SimulatedClock, requests: int, seconds: float
     ) -> None:
-        """Two of 60 requests count. The first of the three is too old."""
+        """Of the three earlier requests, only two count. The first is too old."""
         limiter = RateLimiter(60, LOGGER)
         make_requests(limiter, 1)
         clock.now += WINDOW_SECONDS

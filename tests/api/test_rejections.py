@@ -67,7 +67,7 @@ def test_web_page_is_attributed_to_a_proxy(status: int, start: bytes) -> None:
     )
 
 
-def test_web_page_with_another_status_keeps_its_message() -> None:
+def test_web_page_with_another_status_gets_the_usual_message() -> None:
     """A login page of the proxy itself, for example."""
     assert explain(407, b"<html>").startswith("The proxy requires a login (HTTP 407). ")
 

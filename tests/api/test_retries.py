@@ -207,7 +207,7 @@ def test_error_that_is_its_own_cause_can_be_described() -> None:
     ("error", "description"), DESCRIPTIONS, ids=[text for _, text in DESCRIPTIONS]
 )
 def test_failure_is_described_without_its_own_text(error: Exception, description: str) -> None:
-    """The texts of libraries may quote private data."""
+    """Error messages from libraries may quote private data."""
     assert describe(error) == description
 
 
@@ -280,7 +280,7 @@ class TestGivingUp:
         )
 
     def test_connection_timeouts_count_like_failed_connections(self) -> None:
-        """Only timeouts of a connected server are limited to two."""
+        """Only timeouts after connecting are limited to two."""
         client = FailingClient(requests.ConnectTimeout())
 
         client.run(FIRST_CONTACT_POLICY)

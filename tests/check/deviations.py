@@ -92,7 +92,7 @@ def with_status(status: int, condition: Callable[[Query, Headers], bool]) -> Dev
 
 
 def a_millisecond_later(timestamp: str) -> str:
-    """Shift a timestamp, which turns an exclusive limit into an inclusive one."""
+    """Add a millisecond, so that `since` becomes exclusive and `until` inclusive."""
     try:
         return format_timestamp(parse_timestamp(timestamp) + timedelta(milliseconds=1))
     except ValueError:
@@ -116,20 +116,20 @@ def without_duration(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: call[key] for key in call if key != "duration_seconds"} for call in calls]
 
 
-def second_page_of_two(query: Query) -> bool:
-    """Return whether a query asks for the second page of two calls."""
+def is_page_2_with_two_calls(query: Query) -> bool:
+    """Return whether a query asks for page 2, with two calls per page."""
     return query.get("per_page") == "2" and query.get("page") == "2"
 
 
 def skipping_a_page(documented: Documented, query: Query, _: Headers) -> Response:
     """Send page 3 instead of page 2."""
-    return documented(query | {"page": "3"} if second_page_of_two(query) else query)
+    return documented(query | {"page": "3"} if is_page_2_with_two_calls(query) else query)
 
 
 def repeating_a_page(documented: Documented, query: Query, _: Headers) -> Response:
     """Send the calls of page 1 again, as page 2."""
     response = documented(query)
-    if second_page_of_two(query):
+    if is_page_2_with_two_calls(query):
         response.body = documented(query | {"page": "1"}).body
     return response
 

@@ -79,7 +79,7 @@ def test_first_call_is_counted_if_its_time_is_rounded(serve: SandboxFactory) -> 
     assert months(sandbox) == [("2025-12", 1), ("2026-03", 1)]
 
 
-def test_too_low_count_is_an_error(serve: SandboxFactory) -> None:
+def test_count_that_is_too_low_is_an_error(serve: SandboxFactory) -> None:
     sandbox = serve(calls_in_three_months(), every_response=faults.miscounted(lambda _: 0))
 
     with pytest.raises(ConfigurationError, match="X-Total-Count is wrong"):

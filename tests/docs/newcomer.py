@@ -25,15 +25,15 @@ class Newcomer:
         self.clone = folder / "tap-tuple"
         self.home = folder / "home"
         self.home.mkdir()
-        _copy_of_this_checkout(self.clone)
+        _copy_checkout(self.clone)
         python = folder / "python"
         _uv("venv", "--quiet", "--no-project", "--seed", "--python", sys.executable, str(python))
         # Newcomers don't have the environment that runs these tests.
-        environment_of_tests = str(ROOT / ".venv")
+        test_environment = str(ROOT / ".venv")
         path = [
             each
             for each in os.environ["PATH"].split(os.pathsep)
-            if not each.startswith(environment_of_tests)
+            if not each.startswith(test_environment)
         ]
         # uv installs tools in `.local/bin`, so its users have that on their PATH.
         # psql comes with PostgreSQL.
@@ -76,7 +76,7 @@ class Newcomer:
         return done.stdout
 
 
-def _copy_of_this_checkout(clone: Path) -> None:
+def _copy_checkout(clone: Path) -> None:
     """Copy the files that a clone would have, but no ignored files."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],  # noqa: S607

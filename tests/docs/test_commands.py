@@ -282,7 +282,7 @@ class Walkthrough:
         files = self.clone / "output"
         self.newcomer.run(commands)
 
-        # The next run of target-jsonl writes newer files.
+        # Simulate the next run of target-jsonl, which writes newer files.
         (line,) = (each for each in self.lines(files, "calls") if '"id": 1,' in each)
         changed = json.loads(line) | {"duration_seconds": 77}
         (files / "calls-99991231T235959.jsonl").write_text(json.dumps(changed) + "\n", "utf-8")
@@ -396,7 +396,7 @@ class Walkthrough:
             return counts(database)
 
     def bookmarks(self) -> dict[str, str]:
-        """Read the bookmarks from Meltano's database. A full refresh overrides earlier ones."""
+        """Read the bookmarks from Meltano's database. A partial state takes precedence."""
         with closing(sqlite3.connect(self.clone / ".meltano/meltano.db")) as database:
             query = "SELECT completed_state, partial_state FROM state WHERE state_id = ?"
             states = database.execute(query, (STATE,)).fetchone()

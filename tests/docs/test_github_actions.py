@@ -1,4 +1,4 @@
-"""The workflow that draws a weekly report. Its steps run unchanged, but without GitHub."""
+"""The workflow that generates a weekly report. Its steps run unchanged, but without GitHub."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_token_is_passed_only_to_steps_that_need_it() -> None:
     assert names == ["Look for the token", "Read all calls"]
 
 
-def test_missing_token_fails_with_one_line() -> None:
+def test_missing_token_is_reported_on_one_line() -> None:
     done = subprocess.run(
         ["bash", "-e", "-c", steps()[0]["run"]],  # noqa: S607
         env={"TAP_TUPLE_API_TOKEN": ""},
@@ -99,7 +99,7 @@ def test_missing_token_fails_with_one_line() -> None:
 @pytest.mark.slow
 @pytest.mark.xdist_group("pairing report")
 @needs_target_duckdb
-def test_workflow_draws_the_report_and_a_summary(serve: SandboxFactory, tmp_path: Path) -> None:
+def test_workflow_generates_the_report_and_a_summary(serve: SandboxFactory, tmp_path: Path) -> None:
     sandbox = serve(make_calls(20))
     summary = tmp_path / "summary.md"
     newcomer = Newcomer(tmp_path, TAP_TUPLE_API_URL=sandbox.url, GITHUB_STEP_SUMMARY=str(summary))

@@ -37,7 +37,7 @@ _PLUGINS = {
     plugin["name"]: plugin
     for plugin in YAML(typ="safe").load(ROOT / "meltano.yml")["plugins"]["loaders"]
 }
-"""The loaders in this project's meltano.yml. The tests use their settings from there."""
+"""The loaders in this project's meltano.yml. The tests use the settings there."""
 
 
 @dataclass(frozen=True)

@@ -203,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 1 if a line broke a rule.
     """
     parser = argparse.ArgumentParser(description="Store valid Singer messages.")
-    parser.add_argument("--output", type=Path, required=True, help="folder of rows.sqlite")
+    parser.add_argument("--output", type=Path, required=True, help="folder for rows.sqlite")
     folder: Path = parser.parse_args(arguments).output
     target = StrictTarget()
     for number, line in enumerate(sys.stdin.buffer, start=1):

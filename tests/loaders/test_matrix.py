@@ -110,8 +110,8 @@ def _end_of(log: Any) -> str:
 def sorted_rows(rows: Rows) -> dict[str, list[tuple[Any, ...]]]:
     """Return the rows as sorted tuples of values, so that order doesn't matter."""
     return {
-        stream: sorted((tuple(row.values()) for row in of_stream), key=repr)
-        for stream, of_stream in rows.items()
+        stream: sorted((tuple(row.values()) for row in stream_rows), key=repr)
+        for stream, stream_rows in rows.items()
     }
 
 

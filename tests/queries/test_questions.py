@@ -223,7 +223,7 @@ class TestWhoPairsWithWhom:
             (A, C, 1, Decimal("10.0")),
         ]
 
-    def test_rejoining_counts_one_call_without_the_gap(self, warehouse: Warehouse) -> None:
+    def test_rejoined_call_counts_once_without_the_gap(self, warehouse: Warehouse) -> None:
         warehouse.load(monday_call(60, (A, 0, 20), (A, 30, 60), (B, 0, 60)))
 
         assert warehouse.run_query(self.query) == [(A, B, 1, Decimal("50.0"))]

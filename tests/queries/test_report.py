@@ -75,7 +75,7 @@ KNOWN_CALLS = (
 
 
 class Page(HTMLParser):
-    """A page, parsed like a browser does. Mismatched tags fail the test."""
+    """A page, parsed as a browser would. Mismatched tags fail the test."""
 
     def __init__(self, html: str) -> None:
         """Parse a page."""
@@ -138,7 +138,7 @@ class Page(HTMLParser):
 
 @dataclass
 class Database:
-    """A database to draw a report from."""
+    """A database to generate a report from."""
 
     address: str
     schema: str
@@ -168,18 +168,18 @@ class Database:
             connection.commit()
         return results
 
-    def draw(self, *options: str | Path) -> Result:
+    def generate(self, *options: str | Path) -> Result:
         """Run the report command on this database."""
-        return draw(self.address, "--schema", self.schema, "--output", self.output, *options)
+        return generate(self.address, "--schema", self.schema, "--output", self.output, *options)
 
     def page(self, *options: str) -> Page:
-        """Draw the page."""
-        run = self.draw(*options)
+        """Generate the page and parse it."""
+        run = self.generate(*options)
         assert (run.exit_code, run.stderr) == (0, "")
         return Page(self.output.read_text("utf-8"))
 
 
-def draw(*arguments: str | Path) -> Result:
+def generate(*arguments: str | Path) -> Result:
     """Run the report command."""
     # Importing this takes two seconds, so only do it if these tests run.
     from queries import report  # noqa: PLC0415
@@ -229,9 +229,9 @@ class TestCharts:
             f"{MONDAY + timedelta(days=days)}" for days in (0, 7, 14)
         ]
         for row in rows:
-            of_week = [float(hours) for _, week, hours in hours if f"{week}" == row["week"][:10]]
-            assert row["hours"] == pytest.approx(sum(of_week))
-            assert row["people"] == len(of_week)
+            week_hours = [float(hours) for _, week, hours in hours if f"{week}" == row["week"][:10]]
+            assert row["hours"] == pytest.approx(sum(week_hours))
+            assert row["people"] == len(week_hours)
         # First week: A and B 75 minutes each, C 20. Third week: A and C 90 minutes each, D 30.
         assert [row["hours"] for row in rows] == pytest.approx([2.83, 0, 3.5], abs=0.001)
         assert [row["people"] for row in rows] == [3, 0, 3]
@@ -604,7 +604,7 @@ class TestBadInput:
             ("other.txt", "is not a valid DuckDB database file"),
         ],
     )
-    def test_invalid_database_file_fails_with_one_line(
+    def test_invalid_database_file_is_reported_on_one_line(
         self, tmp_path: Path, name: str, message: str
     ) -> None:
         (tmp_path / "folder").mkdir()
@@ -612,38 +612,38 @@ class TestBadInput:
         output = tmp_path / "report.html"
         output.write_text(self.before)
 
-        self.check(draw(tmp_path / name, "--output", output), output, message)
+        self.check(generate(tmp_path / name, "--output", output), output, message)
 
-    def test_missing_tables_fail_with_one_line(self, database: Database) -> None:
+    def test_missing_tables_are_reported_on_one_line(self, database: Database) -> None:
         with closing(database.connect()) as connection:
             connection.execute(f'CREATE SCHEMA "{database.schema}"')
             connection.commit()
 
-        self.check(database.draw(), database.output, f"Schema {database.schema} lacks a table")
+        self.check(database.generate(), database.output, f"Schema {database.schema} lacks a table")
 
-    def test_missing_schema_fails_with_one_line(self, database: Database) -> None:
+    def test_missing_schema_is_reported_on_one_line(self, database: Database) -> None:
         database.load(*KNOWN_CALLS)
 
-        run = database.draw("--schema", 'o"ther')
+        run = database.generate("--schema", 'o"ther')
 
         self.check(run, database.output, 'Schema o"ther lacks a table')
 
-    def test_unrelated_tables_fail_with_one_line(self, duckdb_file: Database) -> None:
+    def test_unrelated_tables_are_reported_on_one_line(self, duckdb_file: Database) -> None:
         with closing(duckdb.connect(duckdb_file.address)) as connection:
             connection.execute('CREATE SCHEMA "tuple"; CREATE TABLE "tuple".calls (id int)')
             connection.execute('CREATE TABLE "tuple".call_participations (id int)')
 
-        self.check(duckdb_file.draw(), duckdb_file.output, "user_email")
+        self.check(duckdb_file.generate(), duckdb_file.output, "user_email")
 
     @pytest.mark.xdist_group("meltano")
     @pytest.mark.parametrize("database", ["postgres"], indirect=True)
-    def test_missing_permission_fails_with_one_line(self, database: Database) -> None:
+    def test_missing_permission_is_reported_on_one_line(self, database: Database) -> None:
         database.load(*KNOWN_CALLS)
         with database.connect() as connection:
             connection.execute("CREATE ROLE stranger LOGIN PASSWORD 'canary'")
         try:
             url = re.sub("//.*@", "//stranger:canary@", database.address)
-            run = draw(url, "--schema", SCHEMA, "--output", database.output)
+            run = generate(url, "--schema", SCHEMA, "--output", database.output)
         finally:
             with database.connect() as connection:
                 connection.execute("DROP ROLE stranger")
@@ -651,15 +651,15 @@ class TestBadInput:
         self.check(run, database.output, f"permission denied for schema {SCHEMA}")
         assert "canary" not in run.stderr
 
-    def test_unreachable_server_fails_with_one_line(self, tmp_path: Path) -> None:
+    def test_unreachable_server_is_reported_on_one_line(self, tmp_path: Path) -> None:
         output = tmp_path / "report.html"
 
-        run = draw(f"postgresql://me:canary@127.0.0.1:{free_port()}/db", "--output", output)
+        run = generate(f"postgresql://me:canary@127.0.0.1:{free_port()}/db", "--output", output)
 
         self.check(run, output, "Connection refused")
         assert "canary" not in run.stderr
 
-    def test_unresponsive_server_fails_with_one_line(
+    def test_unresponsive_server_is_reported_on_one_line(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         real = psycopg.connect
@@ -672,7 +672,7 @@ class TestBadInput:
         output = tmp_path / "report.html"
         with socket.create_server(("127.0.0.1", 0)) as silent:
             port = silent.getsockname()[1]
-            run = draw(f"postgres://me:canary@127.0.0.1:{port}/db", "--output", output)
+            run = generate(f"postgres://me:canary@127.0.0.1:{port}/db", "--output", output)
 
         self.check(run, output, "timeout expired")
         assert "canary" not in run.stderr
@@ -693,7 +693,7 @@ class TestBadInput:
     def test_malformed_url_is_not_quoted(self, tmp_path: Path, url: str) -> None:
         output = tmp_path / "report.html"
 
-        run = draw(url, "--output", output)
+        run = generate(url, "--output", output)
 
         self.check(run, output, "This isn't a valid postgresql:// URL")
         assert "nary" not in run.stderr
@@ -702,14 +702,14 @@ class TestBadInput:
         ("output", "message"),
         [("folder", "Is a directory"), ("nowhere/report.html", "No such file or directory")],
     )
-    def test_unwritable_output_fails_with_one_line(
+    def test_unwritable_output_is_reported_on_one_line(
         self, duckdb_file: Database, output: str, message: str
     ) -> None:
         duckdb_file.load(*KNOWN_CALLS)
         (duckdb_file.folder / "folder").mkdir()
         path = duckdb_file.folder / output
 
-        run = duckdb_file.draw("--output", path)
+        run = duckdb_file.generate("--output", path)
 
         self.check(run, duckdb_file.output, f"Can't write {path}: {message}")
         assert list(duckdb_file.folder.rglob("*.part")) == []

@@ -158,7 +158,7 @@ def test_catalog_without_keys_uses_the_default_keys(tap: TapCommand, serve: Sand
 def test_unsupported_replication_is_rejected(
     tap: TapCommand, serve: SandboxFactory, metadata: dict[str, str], error: str, place: str
 ) -> None:
-    """Catalogs have both in two places: the stream's entry, and its metadata."""
+    """A catalog can set the key and the method in a stream's entry or in its metadata."""
     sandbox = serve(make_calls(3))
     catalog = tap.discover()
     if place == "metadata":

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def streams_with(
     state: dict[str, Any], *, catalog: dict[str, Any] | None = None
 ) -> tuple[PagewiseStream, PagewiseStream]:
-    """Return the streams of a tap with a state: calls and participations."""
+    """Return the streams of a tap, calls and participations, with the given state."""
     tap = TapTuple(config={"api_token": "sk-tuple-x"}, state=state, catalog=catalog)
     calls, participations = tap.streams["calls"], tap.streams["call_participations"]
     assert isinstance(calls, PagewiseStream)
@@ -76,7 +76,7 @@ class TestBookmark:
         assert calls.tap_state == state_of(minute(6), minute(6))
 
     def test_bookmark_at_the_same_instant_is_left_as_it_is(self) -> None:
-        """A run without new calls repeats its input state to the letter."""
+        """A run without new calls repeats its input state exactly."""
         state = state_of("2026-03-02T10:00:00+01:00", None)
         calls, _ = streams_with(state)
 

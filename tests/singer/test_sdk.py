@@ -1,4 +1,4 @@
-"""Private members of the SDK that the tap relies on. A new SDK that changes them fails here."""
+"""Private members of the SDK that the tap relies on. A version that changes them fails here."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_used_private_members_are_documented() -> None:
                 names.add(node.attr)
             elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
                 own_names.add(node.target.id)
-    # A super() call uses the member that the method of the same name overrides.
+    # An override may call the SDK's method of the same name through super().
     overridden = {"_generate_schema_messages", "_write_starting_replication_value"}
     foreign = {name for name in used_names if is_private(name)} - (own_names - overridden)
     foreign -= {"_asdict", "_replace"}  # methods of NamedTuple

@@ -234,7 +234,7 @@ def test_filtering_out_a_call_drops_its_participations(
     run, rows = extract(stream_maps={"calls": {"__filter__": rule}})
 
     left = rows_of([call for call in canary_calls() if call["id"] in kept])
-    assert rows == {stream: of_stream for stream, of_stream in left.items() if of_stream}
+    assert rows == {stream: stream_rows for stream, stream_rows in left.items() if stream_rows}
     # Filtered calls still move the bookmarks, so they aren't read again.
     assert bookmarks(run) == dict.fromkeys(ALL_ROWS, LAST_END)
 
@@ -242,8 +242,8 @@ def test_filtering_out_a_call_drops_its_participations(
 def test_filter_on_a_deselected_stream_still_applies(tap: TapCommand, extract: Extract) -> None:
     _, rows = extract(tap.discover(calls=False), stream_maps={"calls": {"__filter__": "id > 4"}})
 
-    of_later_calls = [row for row in PARTICIPATIONS if row["call_id"] > 4]
-    assert rows == {"call_participations": of_later_calls}
+    later_participations = [row for row in PARTICIPATIONS if row["call_id"] > 4]
+    assert rows == {"call_participations": later_participations}
 
 
 @pytest.mark.parametrize(

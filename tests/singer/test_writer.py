@@ -28,7 +28,7 @@ EMPTY_LINE = (
     b'{"type":"RECORD","stream":"calls","record":{"x":""},'
     b'"time_extracted":"2026-03-02T09:00:00.123456Z"}\n'
 )
-"""The line of a row without a value. All times have the same length."""
+"""The line of a row with an empty value. Its length is the same for any `time_extracted`."""
 
 
 class Output(io.RawIOBase):
@@ -76,7 +76,7 @@ class TestLineWriter:
         ],
         ids=str,
     )
-    def test_writes_are_whole_lines_of_at_most_pipe_buf(
+    def test_each_write_holds_whole_lines_up_to_pipe_buf(
         self, lengths: list[int], written: list[int]
     ) -> None:
         """A longer line gets a separate write."""
