@@ -220,16 +220,18 @@ def normalize_environment(schema: Mapping[str, Any], plugin_name: str) -> None:
 
 
 def environment_problems(schema: Mapping[str, Any], plugin_name: str) -> Iterator[str]:
-    """Yield one message per environment variable whose value has the wrong type."""
+    """Yield one message per environment variable with an invalid type or `__else__` value."""
     for name, setting in schema["properties"].items():
         variable = environment_variable(name, plugin_name)
         kind = KINDS.get(setting["type"][0])
         if kind is None or variable not in os.environ:
             continue
         try:
-            kind.parse(os.environ[variable])
+            value = kind.parse(os.environ[variable])
         except (ValueError, RecursionError):
             yield f"{name} (in {variable}) must be {kind.description}. Correct or remove it."
+        else:
+            yield from type_problems({name: value}, schema)
 
 
 def environment_variable(setting_name: str, plugin_name: str) -> str:
@@ -251,8 +253,8 @@ def _token_problems(token: object) -> Iterator[str]:
     has_forbidden_character = any(character in str(token) for character in " \"'")
     if has_forbidden_character or not _is_header_text(token):
         yield (
-            "api_token doesn't look like a Tuple token. It must start with 'sk-tuple-' and contain "
-            "no spaces, quotes or line breaks."
+            "api_token doesn't look like a Tuple token. A token starts with 'sk-tuple-' and "
+            "contains no spaces, quotes or line breaks."
         )
 
 
@@ -310,7 +312,7 @@ def _stream_map_problems(
         return
     uses_faker = re.search(r"\bfake\b", str(maps)) is not None
     if uses_faker and find_spec("faker") is None:
-        yield "stream_maps: 'fake' needs the faker package, which isn't installed."
+        yield "stream_maps: 'fake' needs the faker package. Install it next to the tap."
     for name, stream_map in maps.items():
         rules = stream_map if isinstance(stream_map, dict) else {}
         source = str(rules.get("__source__", name))
@@ -323,7 +325,7 @@ def _stream_map_problems(
 
 
 def _stream_map_config_problems(map_config: Mapping[str, Any]) -> Iterator[str]:
-    """Report empty values. An empty salt would hash emails without protecting them.
+    """Report empty values. Hashing emails with an empty salt wouldn't protect them.
 
     Meltano passes null for a variable that isn't set.
     """

@@ -117,6 +117,14 @@ def test_invalid_variable_has_exactly_one_message(
     assert problem.startswith(prefix)
 
 
+def test_invalid_else_in_the_environment_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAP_TUPLE_STREAM_MAPS", '{"call_participations": {"__else__": 5}}')
+
+    (problem,) = environment_problems(SCHEMA, TapTuple.name)
+
+    assert problem == "stream_maps: the value for '__else__' must be null or '__NULL__'."
+
+
 @pytest.mark.parametrize("value", ["true", "TRUE", "1", "yes", "on", "false", "0", "no", "off"])
 def test_common_words_for_booleans_are_accepted(
     monkeypatch: pytest.MonkeyPatch, value: str

@@ -194,7 +194,7 @@ def test_stream_map_with_faker_names_the_missing_package() -> None:
 
     (found,) = problems(DEFAULTS | {"stream_maps": maps}, SCHEMA, COLUMNS)
 
-    assert found == "stream_maps: 'fake' needs the faker package, which isn't installed."
+    assert found == "stream_maps: 'fake' needs the faker package. Install it next to the tap."
 
 
 def test_stream_maps_accept_patterns_and_sources() -> None:
