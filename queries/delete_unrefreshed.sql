@@ -1,8 +1,8 @@
 -- Deletes rows that a full refresh didn't update: calls and participations that Tuple no longer
 -- has. Replace REFRESHED_AT with the time (UTC) when the refresh began, for example
--- 2026-03-15T14:30:00Z. Only rows between the first and the last refreshed one are deleted. So rows
--- that the refresh didn't reach are kept, even if it was interrupted or never ran. This needs the
--- loader's metadata columns.
+-- 2026-03-15T14:30:00Z. Of the rows that the refresh didn't update, only those between the first and
+-- the last refreshed row are deleted. So rows that it didn't reach are kept, even if it was
+-- interrupted or never ran. This needs the loader's metadata columns.
 BEGIN;
 
 DELETE FROM "tuple".call_participations

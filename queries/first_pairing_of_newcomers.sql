@@ -1,6 +1,7 @@
--- When did newcomers first pair, and with whom? No date means not yet. Newcomers are people first
--- seen over 30 days after the data begins. Without left_at, a person stayed until the call's end.
--- Deleted accounts count as partners, but not as newcomers.
+-- When did newcomers first pair, and with whom? No date means not yet. Newcomers are people
+-- first seen over 30 days after the data begins. If left_at is null, the person is assumed to
+-- have stayed until the end of the call. Deleted accounts count as partners, but not as
+-- newcomers.
 WITH stays AS (
     SELECT
         call_id,
@@ -8,7 +9,7 @@ WITH stays AS (
         joined_at,
         COALESCE(left_at, call_ended_at) AS stayed_until
     FROM "tuple".call_participations
-    -- Stays without a duration overlap with nobody.
+    -- Leave out stays of zero length, because they don't overlap with anyone's.
     WHERE joined_at < COALESCE(left_at, call_ended_at)
 ),
 

@@ -1,6 +1,7 @@
 -- How many hours did each person spend in calls with somebody else, by ISO week (UTC)? Time
--- together counts for the week in which it began. Rejoins count once. Without left_at, a person
--- stayed until the call's end. Deleted accounts count as partners, but not as people.
+-- together counts for the week in which it began. Rejoins count once. If left_at is null, the
+-- person is assumed to have stayed until the end of the call. Deleted accounts count as
+-- partners, but not as people.
 WITH stays AS (
     SELECT
         call_id,
@@ -8,7 +9,7 @@ WITH stays AS (
         joined_at,
         COALESCE(left_at, call_ended_at) AS stayed_until
     FROM "tuple".call_participations
-    -- Stays without a duration overlap with nobody.
+    -- Leave out stays of zero length, because they don't overlap with anyone's.
     WHERE joined_at < COALESCE(left_at, call_ended_at)
 ),
 

@@ -1,6 +1,6 @@
--- When was each pair of people last together, groups included? Sorted from the most recent to the
--- longest ago. Without left_at, a person stayed until the call's end. Deleted accounts are left
--- out.
+-- When was each pair of people last together, groups included? The most recent pairs come first.
+-- If left_at is null, the person is assumed to have stayed until the end of the call. Deleted
+-- accounts are left out.
 WITH stays AS (
     SELECT
         call_id,
@@ -8,7 +8,7 @@ WITH stays AS (
         joined_at,
         COALESCE(left_at, call_ended_at) AS stayed_until
     FROM "tuple".call_participations
-    -- Stays without a duration overlap with nobody.
+    -- Leave out stays of zero length, because they don't overlap with anyone's.
     WHERE joined_at < COALESCE(left_at, call_ended_at)
 )
 

@@ -1,6 +1,7 @@
 -- Who hasn't paired in the 14 days before the newest call ended, and when did they last pair? No
--- date means never. The last column shows when they last left any call. Without left_at, a person
--- stayed until the call's end. Deleted accounts count as partners, but not as people.
+-- date means never. The last column shows when they last left any call. If left_at is null, the
+-- person is assumed to have stayed until the end of the call. Deleted accounts count as
+-- partners, but not as people.
 WITH stays AS (
     SELECT
         call_id,
@@ -8,7 +9,7 @@ WITH stays AS (
         joined_at,
         COALESCE(left_at, call_ended_at) AS stayed_until
     FROM "tuple".call_participations
-    -- Stays without a duration overlap with nobody.
+    -- Leave out stays of zero length, because they don't overlap with anyone's.
     WHERE joined_at < COALESCE(left_at, call_ended_at)
 ),
 

@@ -1,5 +1,6 @@
--- Who has paired with only one or two others in the 90 days before the newest call ended? Without
--- left_at, a person stayed until the call's end. Deleted accounts don't count as people.
+-- Who has paired with only one or two others in the 90 days before the newest call ended? If
+-- left_at is null, the person is assumed to have stayed until the end of the call. Deleted
+-- accounts don't count as people.
 WITH stays AS (
     SELECT
         call_id,

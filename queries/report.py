@@ -12,7 +12,7 @@
 #   "vl-convert-python>=1.9,<2",
 # ]
 # ///
-"""Create a report of how a team pairs, from the queries in this folder."""
+"""Create a report on how a team pairs, from the queries in this folder."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def read(database: str, schema: str) -> Results:
 
 
 def order_people(pairs: pl.DataFrame) -> list[str]:
-    """Put people who pair often next to each other."""
+    """Put people who often pair with each other side by side."""
     minutes = {frozenset((a, b)): time for a, b, _, time in pairs.iter_rows()}
     people = sorted(frozenset[str]().union(*minutes))
     if len(people) <= FEW_PEOPLE:
@@ -274,7 +274,7 @@ def make_page(results: Results, *, pseudonyms: bool = False, no_people: bool = F
     help=f"Leave out everything about individuals, and about groups of fewer than {MIN_GROUP}.",
 )
 def main(database: str, schema: str, output: str, *, pseudonyms: bool, no_people: bool) -> None:
-    """Create a report of how a team pairs, from DATABASE: a DuckDB file or a postgresql:// URL."""
+    """Create a report on how a team pairs, from DATABASE: a DuckDB file or a postgresql:// URL."""
     part = Path(f"{output}.part")
     try:
         results = read(database, schema)

@@ -1,10 +1,11 @@
--- Views for dashboards such as Metabase, Grafana or Lightdash. Run this file once, and again after
--- each update.
+-- Views for dashboards such as Metabase, Grafana or Lightdash. Run this file once, and again
+-- after each update of the tap.
 -- PostgreSQL: psql "$DATABASE_URL" -f queries/views.sql. DuckDB: duckdb FILE -f queries/views.sql.
--- All times and weeks are in UTC. Without left_at, a person stayed until the call's end.
--- The queries in this folder don't need the views, so they also work with read-only access.
+-- All times and weeks are in UTC. If left_at is null, the person is assumed to have stayed until
+-- the end of the call. The queries in this folder don't need the views, so they also work with
+-- read-only access.
 
--- One row per stay of a person in a call. Stays without a duration are left out.
+-- One row per stay of a person in a call. Stays of zero length are left out.
 CREATE OR REPLACE VIEW "tuple".stays AS
 SELECT
     id,
@@ -15,8 +16,8 @@ SELECT
 FROM "tuple".call_participations
 WHERE joined_at < COALESCE(left_at, call_ended_at);
 
--- One row per pair of people and call, with their minutes together. Rejoins don't count minutes
--- twice. Deleted accounts are left out.
+-- One row per call and pair of people, with their minutes together. A minute counts only once,
+-- even if someone rejoins. Deleted accounts are left out.
 CREATE OR REPLACE VIEW "tuple".pair_calls AS
 WITH together AS (
     SELECT
@@ -62,8 +63,8 @@ SELECT
 FROM counted
 GROUP BY person_a, person_b, call_id;
 
--- One row per pair of people and week (its Monday). A call counts for the week in which the pair's
--- time together began.
+-- One row per week (given as its Monday) and pair of people. A call counts for the week in which
+-- the pair's time together began.
 CREATE OR REPLACE VIEW "tuple".pair_weeks AS
 SELECT
     person_a,

@@ -1,6 +1,7 @@
 -- In how many calls and for how many minutes was each pair of people together, groups included?
--- Rejoins count once. Without left_at, a person stayed until the call's end. Deleted accounts are
--- left out, and so are pairs who spent less than a minute together.
+-- Rejoins count once. If left_at is null, the person is assumed to have stayed until the end of
+-- the call. Deleted accounts are left out, and so are pairs who spent less than a minute
+-- together.
 WITH stays AS (
     SELECT
         call_id,
@@ -8,7 +9,7 @@ WITH stays AS (
         joined_at,
         COALESCE(left_at, call_ended_at) AS stayed_until
     FROM "tuple".call_participations
-    -- Stays without a duration overlap with nobody.
+    -- Leave out stays of zero length, because they don't overlap with anyone's.
     WHERE joined_at < COALESCE(left_at, call_ended_at)
 ),
 

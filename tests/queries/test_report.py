@@ -297,7 +297,7 @@ class TestPage:
         for sentence in (
             "How 4 people paired 2 Mar 2026 to 17 Mar 2026: 4 calls, 3 of them with two",
             "A typical week has 1 person-hour of pairing",
-            "Incomplete weeks are paler, and aren't part of the typical week.",
+            "Incomplete weeks are paler, and don't count toward the typical week.",
             "Half of all calls are longer than 45 minutes, and one in ten is longer than 81",
             "A typical person has paired with 2 others",
             "The pair with the most time is a and c: 1.8 hours together in 2 calls.",
@@ -352,6 +352,15 @@ class TestPage:
         assert "a 4 May 2026 after 4 days, with (deleted account), other0 b" in words
         assert "b 11 May 2026 on the same day, with other0, other1, other2 and 2 more" in words
         assert "c 12 May 2026 not yet" in words
+
+    def test_typical_newcomer_may_pair_on_the_first_day(self, duckdb_file: Database) -> None:
+        duckdb_file.load(
+            monday_call(60, (A, 0, 60)), call("2026-05-11 09:00", 60, (B, 0, 60), (C, 0, 60))
+        )
+
+        words = duckdb_file.page().words
+
+        assert "2 newcomers, all paired A typical newcomer paired on their first day." in words
 
 
 WEEKLY = tuple(
@@ -411,6 +420,15 @@ class TestPeopleAndTrend:
         assert "Last paired Days ago a 2 Mar 2026 18 b 2 Mar 2026 18 2 people haven't" in words
         assert "Who may have left Who Last seen c 1 Dec 2025 d 1 Dec 2025" in words
 
+    def test_people_who_may_have_left_are_not_part_of_nobody(self, duckdb_file: Database) -> None:
+        duckdb_file.load(
+            call("2025-12-01 09:00", 60, (C, 0, 60)), monday_call(60, (A, 0, 60), (B, 0, 60))
+        )
+
+        words = duckdb_file.page().words
+
+        assert "Nobody still active has gone two weeks without pairing 1 person hasn't" in words
+
 
 class TestNoPeople:
     people: tuple[Stay, ...] = tuple((f"canary{n}@lumen.example", 0, 60) for n in range(6))
@@ -449,7 +467,7 @@ class TestNoPeople:
         )
 
         assert (
-            "fewer than 5 people have not paired for two weeks"
+            "Fewer than 5 people have not paired for two weeks"
             in duckdb_file.page("--no-people").words
         )
 
@@ -458,7 +476,7 @@ class TestNoPeople:
 
         page = duckdb_file.page("--no-people")
 
-        assert "How fewer than 5 people paired" in page.words
+        assert "How the team paired" in page.words
         assert "has nothing to show" in page.words
         assert page.charts == {}
 
