@@ -92,8 +92,8 @@ class CallSync(PagewiseParent, TupleStream):
                 raise
             calls = count(self.progress.calls_read, "call")
             msg = (
-                f"{error} Read {calls} before that. The next run resumes from the last saved "
-                "bookmark."
+                f"{error} The run had already read {calls}. The next run resumes from the last "
+                "saved bookmark."
             )
             raise type(error)(msg) from error
 
@@ -157,7 +157,7 @@ class CallSync(PagewiseParent, TupleStream):
             if stream.bookmark:
                 sent += f" and the bookmark {format_timestamp(stream.bookmark)}"
             stream.logger.info(
-                "%s: sent %s to the loader (%s, %s).",
+                "%s: sent %s to the loader (%s for %s).",
                 stream.name,
                 sent,
                 count(self.rate_limiter.requests, "request"),

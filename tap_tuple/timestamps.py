@@ -29,7 +29,7 @@ class TimeRange:
         until = format_timestamp(self.until)
         if self.since == EPOCH:
             return f"all calls that ended before {until}"
-        return f"calls that ended from {format_timestamp(self.since)} to {until}"
+        return f"calls that ended between {format_timestamp(self.since)} and {until}"
 
 
 def parse_timestamp(text: str) -> datetime:
@@ -56,7 +56,7 @@ def to_utc(timestamp: datetime) -> datetime:
     try:
         return timestamp.astimezone(UTC)
     except OverflowError:
-        msg = "outside the years 1 to 9999"
+        msg = "a timestamp outside the years 1 to 9999"
         raise ValueError(msg) from None
 
 

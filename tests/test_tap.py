@@ -120,7 +120,7 @@ def test_log_contains_a_summary_per_stream(tap: TapCommand, serve: SandboxFactor
     for stream, rows in (("calls", 25), ("call_participations", 50)):
         line = (
             f"{stream}: sent {rows} rows and the bookmark 2026-03-02T09:25:00.000Z to the loader "
-            "(3 requests, all calls that ended before 2026-04-01T00:00:00.000Z)."
+            "(3 requests for all calls that ended before 2026-04-01T00:00:00.000Z)."
         )
         assert run.stderr.count(line) == 1
 
@@ -136,7 +136,7 @@ def test_summary_counts_only_rows_that_pass_the_filter(
     assert " calls: sent 1,005 rows and " in run.stderr
     assert " call_participations: sent 2,010 rows and " in run.stderr
     assert " calls: sent 1 row and " in single.stderr
-    assert " (1 request, " in single.stderr
+    assert " (1 request for all calls " in single.stderr
 
 
 def test_rows_are_the_same_as_those_the_sdk_writes(tap: TapCommand, serve: SandboxFactory) -> None:

@@ -63,7 +63,7 @@ def test_time_range_is_empty_if_start_equals_end() -> None:
 
 
 def test_time_range_is_displayed_in_utc() -> None:
-    shown = "calls that ended from 2026-11-27T09:00:00.000Z to 2026-11-27T11:00:00.000Z"
+    shown = "calls that ended between 2026-11-27T09:00:00.000Z and 2026-11-27T11:00:00.000Z"
     assert str(TimeRange(NINE, ELEVEN)) == shown
 
 

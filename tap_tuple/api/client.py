@@ -60,7 +60,7 @@ class TupleStream(RESTStream[ParseResult]):
     """The paginator of this sync, set by `get_new_paginator`."""
     _body: bytes
     _calls: list[Call]
-    """The latest response, read and decoded by `validate_response`."""
+    """The body of the latest response and the calls in it, set by `validate_response`."""
     _has_responded = False
     """Whether Tuple has sent any response in this run."""
     _request_counter: Counter
@@ -142,7 +142,7 @@ class TupleStream(RESTStream[ParseResult]):
 
     @property
     def retry_policy(self) -> RetryPolicy:
-        """How patiently to retry: least in a connection test, and most once Tuple has responded."""
+        """The retry policy: least patient in a connection test, most once Tuple has responded."""
         is_connection_test = self.ABORT_AT_RECORD_COUNT is not None
         if is_connection_test:
             return CONNECTION_TEST_POLICY
@@ -170,7 +170,7 @@ class TupleStream(RESTStream[ParseResult]):
 
     @override
     def get_http_request_counter(self) -> Counter:
-        """Keep the counter, because the SDK only counts requests that succeed."""
+        """Keep a reference to count failed requests, too. The SDK only counts successful ones."""
         self._request_counter = super().get_http_request_counter()
         return self._request_counter
 

@@ -1,4 +1,4 @@
-"""Network helpers missing from the requests library: bounded response bodies, and local hosts."""
+"""Network helpers that requests lacks: reading bounded bodies, and recognizing local hosts."""
 
 from __future__ import annotations
 

@@ -57,9 +57,10 @@ OVERLAP = timedelta(seconds=1)
 The API may keep more precise times than its JSON shows.
 """
 
-# A sign that calls are missing starts another round. After this many consecutive rounds without a
-# new call, the tap ignores that sign, or fails. If the order changes in each response, a call has
-# at least a 63% chance (1 - 1/e) of appearing in a round, so ten rounds hardly ever miss it.
+# If there is a sign that calls are missing, the tap starts another round. After this many
+# consecutive rounds without a new call, it ignores that sign, or fails. If the order changes in
+# each response, a call has at least a 63% chance (1 - 1/e) of appearing in a round, so ten rounds
+# hardly ever miss it.
 MAX_ROUNDS_FOR_COUNT = 3
 """The sign is that X-Total-Count, or an earlier round or pass, shows more calls."""
 MAX_ROUNDS_FOR_REPEATS = 10
@@ -147,7 +148,7 @@ class Pass:
 
     @property
     def had_more_pages(self) -> bool:
-        """Whether an earlier round has found calls on a later page."""
+        """Whether an earlier round found calls on a later page than this one."""
         return self.page < self.last_page
 
     def has_short_page(self, page_length: int) -> bool:
@@ -155,11 +156,13 @@ class Pass:
         return any(length < page_length for length in self.page_lengths[:-1])
 
     def has_all_calls_on_page_1(self, page_length: int) -> bool:
-        """Return whether page 1 shows all calls of the pass, so that none can have slipped past.
+        """Return whether page 1 shows all calls of the pass, so the tap can't have missed any.
 
-        If page 1 is full, a call may have moved onto it, unseen, while other pages were being read.
+        That's uncertain if page 1 is full and other pages were read after it, because a call may
+        have moved onto page 1 in the meantime.
         """
-        # Page 2 may repeat a call that has moved there, so distinct calls aren't enough.
+        # A call may move from page 1 to page 2 and appear on both. The number of distinct calls
+        # doesn't show that, so compare the number of entries, too.
         are_other_pages_empty = self.page_1_length == len(self.latest_round)
         are_all_on_page_1 = are_other_pages_empty and self.page_1_length == len(self.calls)
         return are_all_on_page_1 and (self.page == 1 or self.page_1_length < page_length)
@@ -171,7 +174,7 @@ class Pass:
         return {call.id: call for call in self.calls.values() if call.ended_at < instant}
 
     def has_repeats_before(self, instant: datetime | None) -> bool:
-        """Return whether calls are repeated in the latest round, so that others may be missing.
+        """Return whether the latest round repeats calls, in which case others may be missing.
 
         That's the case if the latest round has more entries than the whole pass has distinct calls.
         If an instant is given, count only calls that ended before it.
@@ -241,7 +244,8 @@ class CallPages(HeaderLinkPaginator):
         self.calls_missing = self._count_missing(response)
 
         if self._query.page == 1:
-            # Page 1 starts at an instant, so no earlier call can have shifted past it.
+            # Page 1 starts at a fixed instant, so all calls that ended before its last call have
+            # been read.
             self._advance_read_until(calls)
 
         self._choose_next_request(response, calls, has_new_calls=bool(new_or_changed))
@@ -326,7 +330,10 @@ class CallPages(HeaderLinkPaginator):
     def _turn_page(self, response: requests.Response, calls: list[Call]) -> None:
         """Continue with the next page. After the last one, start another round."""
         if self._fruitless_rounds >= MAX_ROUNDS_FOR_LINK:
-            msg = "Tuple reports more calls than it returns."
+            msg = (
+                "Tuple reports more calls than it returns. Run again. If it persists, please "
+                "report this."
+            )
             raise UnexpectedResponseError(msg)
 
         may_be_followed = (
@@ -424,6 +431,6 @@ class CallPages(HeaderLinkPaginator):
 
     @override
     def get_next_url(self, response: requests.Response) -> str:
-        # The fragment is never sent. It makes the token unique even if a query is repeated, because
-        # the SDK treats two equal tokens as a loop.
+        # The fragment is never sent. It makes the page token unique even if a query is repeated,
+        # because the SDK treats two equal page tokens as a loop.
         return f"?{self._query.to_query_string()}#{self.count}"

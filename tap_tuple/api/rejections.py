@@ -29,6 +29,11 @@ REJECTIONS: dict[int, str] = {
 }
 """Error messages by status."""
 
+UNKNOWN_REJECTION = (
+    "Tuple rejected the request (HTTP {status}). Check api_url. If it's right, look for a newer "
+    "version of tap-tuple, or report this message."
+)
+
 REDIRECTS = {301, 302, 303, 307, 308}
 
 QUOTABLE = re.compile(r"[\w ,.:;()-]{1,200}", re.ASCII)
@@ -40,7 +45,7 @@ def explain_rejection(response: requests.Response, body: bytes, url_base: str, p
 
     Args:
         response: The rejected request's response.
-        body: Its body. It is only quoted if it is a plain sentence.
+        body: Its body. Only the error message in it may be quoted, and only if it's plain text.
         url_base: The API's base URL, for the message.
         path: The path of the endpoint.
     """
@@ -55,7 +60,7 @@ def explain_rejection(response: requests.Response, body: bytes, url_base: str, p
             f"comes from a proxy or firewall in front of {url}. Check api_url and your network."
         )
 
-    template = REJECTIONS.get(status, "Tuple rejected the request (HTTP {status}).")
+    template = REJECTIONS.get(status, UNKNOWN_REJECTION)
     return template.format(status=status, url=url, quote=_quote_error(body)).strip()
 
 
@@ -69,15 +74,21 @@ def _explain_redirect(response: requests.Response, url_base: str) -> str:
         host = urlsplit(response.headers.get("Location", "")).hostname
     except ValueError:
         host = ""
-    if host is None:
-        target = "the same host"
-    elif QUOTABLE.fullmatch(host):
+    if host in (None, urlsplit(url_base).hostname):
+        return (
+            f"{url_base} redirects to another address on the same host "
+            f"(HTTP {response.status_code}), and the tap doesn't follow redirects. Check api_url."
+        )
+
+    if QUOTABLE.fullmatch(host):
         target = host
+        advice = f"If you trust {host}, set api_url to its URL."
     else:
         target = "another host"
+        advice = "Check api_url."
     return (
-        f"{url_base} redirects to {target} (HTTP {response.status_code}). The token isn't "
-        "sent there. If you trust that host, set api_url to it."
+        f"{url_base} redirects to {target} (HTTP {response.status_code}). The tap didn't send the "
+        f"token there. {advice}"
     )
 
 

@@ -155,33 +155,33 @@ def _explain_invalid_body(
     except INVALID_JSON:
         return InvalidResponseError("something other than a JSON array of calls", response)
 
-    problem, location = _split_message(error)
-    call_number, field = _split_location(location)
+    problem, json_path = _split_message(error)
+    call_number, field = _split_json_path(json_path)
     call_id = objects[call_number - 1].get("id")
     which_call = f"call {call_id}" if isinstance(call_id, int) else f"call number {call_number}"
-    where = f" in {field!r}" if field else ""
+    location = f"in {field!r} of {which_call}" if field else f"in {which_call}"
     return UnexpectedResponseError(
-        f"Tuple's response isn't as documented: {problem}{where} of {which_call}. None of its "
-        "calls were used."
+        f"Tuple's response isn't as documented: {problem} {location}. No row of that page was "
+        "written. Look for a newer version of tap-tuple, or report this message."
     )
 
 
 def _split_message(error: Exception) -> tuple[str, str]:
-    """Split msgspec's message, which quotes no values, into the problem and its location.
+    """Split msgspec's message, which quotes no values, into the problem and its JSON path.
 
     For example, "Expected `int`, got `str`" and "$[2].id".
     """
-    problem, _, location = str(error).partition(" - at ")
-    return problem, location.strip("`")
+    problem, _, json_path = str(error).partition(" - at ")
+    return problem, json_path.strip("`")
 
 
-def _split_location(location: str) -> tuple[int, str]:
-    """Split a location in the JSON into the number of the call and the rest.
+def _split_json_path(json_path: str) -> tuple[int, str]:
+    """Split a JSON path into the number of the call and the rest.
 
     For example, "$[2].call_participations[0].id" becomes 3 and "call_participations[0].id". An
-    empty location means the first call.
+    empty path means the first call.
     """
-    index, _, field = location.removeprefix("$[").partition("]")
+    index, _, field = json_path.removeprefix("$[").partition("]")
     return int(index or 0) + 1, field.removeprefix(".")
 
 

@@ -74,7 +74,7 @@ CONNECTION_TEST_POLICY = RetryPolicy(
 
 PROXY_LOGIN_MESSAGE = (
     "The proxy requires a login (HTTP 407). Set its user name and password in HTTPS_PROXY, or add "
-    "the host to NO_PROXY."
+    "the host in api_url to NO_PROXY."
 )
 
 MAX_RETRY_AFTER_SECONDS = 300
@@ -106,7 +106,8 @@ def raise_if_transient(response: requests.Response) -> None:
 
     Raises:
         RateLimitedError: If the team's rate limit is exhausted.
-        RetriableAPIError: If the server failed, or sent a status that has no meaning in this API.
+        RetriableAPIError: If the status is 5xx, a success other than 200, or in
+            `TRANSIENT_STATUSES`.
     """
     status = response.status_code
     if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -135,7 +136,7 @@ class Retries:
         Args:
             policy: Returns the current policy, which may change during a run.
             rate_limiter: Every attempt waits for its turn.
-            logger: Receives a warning per failed attempt.
+            logger: Receives a warning before each retry.
             url: Named in the error if all attempts fail.
         """
         self._policy = policy
@@ -190,10 +191,10 @@ class Retries:
         def warn(details: Details) -> None:
             error, wait = details["exception"], details["wait"]
             self._logger.warning(
-                "%s. Retrying in %s (attempt %d).",
-                _capitalize(describe(error)),
-                count(wait, "second"),
+                "Attempt %d failed: %s. Retrying in %s.",
                 attempts.number,
+                describe(error),
+                count(wait, "second"),
             )
 
         return backoff.on_exception(
@@ -216,8 +217,8 @@ class Retries:
             return advice
         if isinstance(error, RateLimitedError):
             return (
-                f"{_capitalize(reason)} {tried}. The team's other integrations are using it up. "
-                "Lower their rate, or run at another time."
+                f"Gave up {tried}: {reason}. The team's other integrations are using it up. Lower "
+                "their rate, or run at another time."
             )
         is_unreachable = isinstance(error, requests.ConnectionError | requests.Timeout)
         if is_unreachable and not isinstance(error, requests.exceptions.ChunkedEncodingError):
@@ -225,7 +226,10 @@ class Retries:
                 f"Can't reach {self._url} {tried}: {reason}. Check your network, your proxy and "
                 "api_url."
             )
-        return f"No valid response from {self._url} {tried}: {reason}."
+        return (
+            f"No valid response from {self._url} {tried}: {reason}. Run again later. If it "
+            "persists, check api_url and your network."
+        )
 
 
 def _advice_on_setup(error: Exception) -> str | None:
@@ -351,10 +355,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         yield cause
         reason = getattr(cause, "reason", None)
         pending += [cause.__cause__, cause.__context__, reason, *cause.args]
-
-
-def _capitalize(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _parse_http_date(text: str) -> datetime | None:

@@ -40,8 +40,8 @@ PRINT_MONTHS: dict[str, Callable[[Iterable[MonthCount]], None]] = {
 
 HELP = """Check whether Tuple's API behaves as its documentation says.
 
-Prints one line per documented statement. The output contains no emails, tokens, IDs, names or call
-times, so it's safe to paste into a public issue.
+Prints one line per statement in the documentation. The output contains no emails, tokens, IDs,
+names or call times, so it's safe to paste into a public issue.
 
 Uses tap-tuple's settings, read from TAP_TUPLE_... variables, .env and --config. The exit code is 0
 if nothing differs, 1 if something does, and 2 if the check couldn't run.
@@ -125,10 +125,10 @@ def check_statements(probe: Probe, output_format: str) -> int:
 
 
 def describe_host(url: str) -> str:
-    """Return the API's host if it is Tuple's. Others may be private."""
+    """Return the API's host if it is Tuple's. Another host may be private."""
     host = urlsplit(url).hostname or ""
     is_tuple = host == "tuple.app" or host.endswith(".tuple.app")
-    return host if is_tuple else "another host"
+    return host if is_tuple else "custom api_url"
 
 
 def main() -> None:

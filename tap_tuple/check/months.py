@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from tap_tuple.check.probe import Probe, Reply
 
-
 LONGEST_MONTH = timedelta(days=31)
+ADVICE = "Run tap-tuple-check without --months, and report its output."
 
 
 class MonthCount(NamedTuple):
@@ -46,7 +46,9 @@ def count_calls_per_month(probe: Probe, time_range: TimeRange) -> Iterator[Month
         return
     end_times = end_times_of(first_page)
     if not end_times:
-        reject("Tuple's response isn't as documented: the first call has no valid ended_at.")
+        reject(
+            f"Tuple's response isn't as documented: the first call has no valid ended_at. {ADVICE}"
+        )
     # Tuple's database may hold an earlier time than the API shows.
     start = max(end_times[0] - OVERLAP, time_range.since)
     for month in _months(start, time_range.until):
@@ -71,9 +73,9 @@ def _get_one(probe: Probe, time_range: TimeRange) -> Reply:
 
 def _count(reply: Reply) -> int:
     if reply.total_count is None:
-        reject("Tuple sends no X-Total-Count, so the calls of a month can't be counted.")
+        reject(f"Tuple sends no X-Total-Count, so there's nothing to count by. {ADVICE}")
     if reply.total_count < len(reply.calls):
-        reject("Tuple's X-Total-Count is wrong, so the calls of a month can't be counted.")
+        reject(f"Tuple's X-Total-Count is wrong, so the counts can't be trusted. {ADVICE}")
     return reply.total_count
 
 

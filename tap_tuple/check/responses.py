@@ -156,7 +156,7 @@ class Responses:
 
     @cached_property
     def without_until(self) -> Reply:
-        """The response to a request without `until`, which means up to now."""
+        """The response to a request without `until`, which defaults to now."""
         return self._get(until=None, per_page=MAX_PER_PAGE)
 
     @cached_property

@@ -259,7 +259,7 @@ def large_pages_are_honored(responses: Responses) -> Outcome:
     size = len(responses.all_calls.calls)
     is_full = size == MAX_PER_PAGE
     return holds_if(
-        is_full or not responses.has_more, "a page has fewer calls, although there are more"
+        is_full or not responses.has_more, "a page has fewer than 1000 calls, although more follow"
     )
 
 
@@ -393,7 +393,7 @@ def time_for_a_page(responses: Responses) -> Outcome:
 
 
 def order_of_magnitude(count: int) -> str:
-    """Return the powers of ten around a number, for example "1,000 to 9,999"."""
+    """Return the order of magnitude of a number as a range, for example "1,000 to 9,999"."""
     if not count:
         return "none"
     lower = 10 ** (len(str(count)) - 1)

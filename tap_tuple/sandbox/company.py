@@ -136,7 +136,7 @@ LAST_NAMES = (
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Seat:
-    """A place in a team. Its habits stay the same when a new person takes it over."""
+    """A place in a team. Whoever takes it over has the same habits as the person before."""
 
     number: int
     team: int

@@ -105,7 +105,7 @@ def run(
 
     Args:
         plugin: The tap class.
-        token_prefix: The prefix of tokens, which must not appear in the log.
+        token_prefix: The prefix of tokens. Tokens must not appear in the log.
         command: A command to run instead of the plugin's own.
         failure_exit_code: The exit code if the command fails.
         advice_when_stopped: Added to the log line about a signal.
@@ -204,15 +204,16 @@ def check_state(file: IO[str], logger: logging.Logger) -> IO[str]:
         return io.StringIO("{}")
 
     state = _parse_object(text, name)
+    advice = "Pass a state, a STATE message, or the output of 'meltano state get'."
     for wrapping in ("value", "singer_state"):
         state = state.get(wrapping, state)
         if not isinstance(state, dict):
-            reject(f"--state isn't a Singer state: {wrapping!r} isn't a JSON object.")
+            reject(f"--state isn't a Singer state: {wrapping!r} isn't a JSON object. {advice}")
     if state:
         try:
             msgspec.convert(state, StateFile)
         except msgspec.ValidationError as error:
-            reject(f"--state isn't a Singer state: {error}.")
+            reject(f"--state isn't a Singer state: {error}. {advice}")
     return io.StringIO(json.dumps(state))
 
 

@@ -267,7 +267,7 @@ class PagewiseParent(PagewiseStream):
 
     @property
     def selected_streams(self) -> list[PagewiseStream]:
-        """This stream and its children, if selected."""
+        """The selected streams among this one and its children."""
         streams = (self, *self.child_streams)
         return [
             stream for stream in streams if isinstance(stream, PagewiseStream) and stream.selected

@@ -80,7 +80,7 @@ def test_rows_are_written_exactly_once_despite_faults(
     assert run.ids("calls") == list(range(1, 101))
     assert len(run.ids("call_participations")) == len(set(run.ids("call_participations"))) == 200
     assert len(sandbox.requests) == 20
-    assert run.stderr.count(" (attempt 1).") == len(injected)
+    assert run.stderr.count("Attempt 1 failed: ") == len(injected)
     assert "Bad gateway" not in run.stderr
 
 
@@ -111,7 +111,7 @@ def test_server_that_has_responded_gets_eight_attempts() -> None:
         ),
         (
             faults.rate_limited("60"),
-            "The team's rate limit is exhausted (HTTP 429) after 11 attempts",
+            "Gave up after 11 attempts: the team's rate limit is exhausted (HTTP 429)",
         ),
     ],
     ids=["html", "rate limit"],
@@ -135,7 +135,7 @@ def test_unreachable_host_is_reported_on_one_line(tap: TapCommand) -> None:
 
     run = tap(config=config, skip_waits=True)
 
-    attempts = 1 + run.stderr.count("Connection refused. Retrying in ")
+    attempts = 1 + run.stderr.count("connection refused. Retrying in ")
     assert 5 <= attempts <= 20
     assert run.only_error == (
         f"Can't reach http://127.0.0.1:{port} after {attempts} attempts: connection refused. Check "

@@ -46,10 +46,16 @@ def explain(status: int, body: bytes = b"", location: str | None = None) -> str:
             407,
             (
                 "The proxy requires a login (HTTP 407). Set its user name and password in "
-                "HTTPS_PROXY, or add the host to NO_PROXY."
+                "HTTPS_PROXY, or add the host in api_url to NO_PROXY."
             ),
         ),
-        (418, "Tuple rejected the request (HTTP 418)."),
+        (
+            418,
+            (
+                "Tuple rejected the request (HTTP 418). Check api_url. If it's right, look for a "
+                "newer version of tap-tuple, or report this message."
+            ),
+        ),
         (422, "Tuple rejected the time range (HTTP 422). Check start_date and end_date."),
     ],
 )
@@ -72,24 +78,32 @@ def test_web_page_with_another_status_gets_the_usual_message() -> None:
     assert explain(407, b"<html>").startswith("The proxy requires a login (HTTP 407). ")
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirect_to_a_plain_host_quotes_it(status: int) -> None:
+    assert explain(status, EMAIL.encode(), "https://elsewhere.example/api") == (
+        f"{URL} redirects to elsewhere.example (HTTP {status}). The tap didn't send the token "
+        "there. If you trust elsewhere.example, set api_url to its URL."
+    )
+
+
 @pytest.mark.parametrize(
-    ("location", "target"),
-    [
-        ("https://elsewhere.example/api", "elsewhere.example"),
-        ("/api/v3", "the same host"),
-        ("", "the same host"),
-        (None, "the same host"),
-        ("https://canary%40lumen.example/", "another host"),
-        (f"https://{'canary' * 10_000}/", "another host"),
-        ("http://[canary", "another host"),
-    ],
+    "location",
+    ["https://canary%40lumen.example/", f"https://{'canary' * 10_000}/", "http://[canary"],
+    ids=["encoded email", "long", "malformed"],
 )
-def test_redirect_quotes_only_a_plain_host(location: str | None, target: str) -> None:
-    for status in (301, 302, 303, 307, 308):
-        assert explain(status, EMAIL.encode(), location) == (
-            f"{URL} redirects to {target} (HTTP {status}). The token isn't sent there. If you "
-            "trust that host, set api_url to it."
-        )
+def test_redirect_to_any_other_host_does_not_quote_it(location: str) -> None:
+    assert explain(302, EMAIL.encode(), location) == (
+        f"{URL} redirects to another host (HTTP 302). The tap didn't send the token there. Check "
+        "api_url."
+    )
+
+
+@pytest.mark.parametrize("location", ["/api/v3", f"{URL}/canary", "", None])
+def test_redirect_within_the_host_is_not_followed(location: str | None) -> None:
+    assert explain(302, EMAIL.encode(), location) == (
+        f"{URL} redirects to another address on the same host (HTTP 302), and the tap doesn't "
+        "follow redirects. Check api_url."
+    )
 
 
 @pytest.mark.parametrize("sentence", ["since is invalid", "since is invalid.", "a" * 200])

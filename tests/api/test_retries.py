@@ -264,7 +264,8 @@ class TestGivingUp:
 
         assert client.attempts == 8
         assert message == (
-            f"No valid response from {URL} after 8 attempts: Tuple responded with HTTP 500."
+            f"No valid response from {URL} after 8 attempts: Tuple responded with HTTP 500. Run "
+            "again later. If it persists, check api_url and your network."
         )
 
     def test_first_contact_ends_after_30_seconds(self) -> None:
@@ -293,7 +294,9 @@ class TestGivingUp:
         message = client.run(RUN_POLICY)
 
         assert sum(client.clock.waits) == pytest.approx(600, abs=61)
-        assert message.startswith(f"Rate limited after {client.attempts} attempts. The team")
+        assert message.startswith(
+            f"Gave up after {client.attempts} attempts: rate limited. The team"
+        )
 
     @pytest.mark.parametrize(
         ("error", "message"),
@@ -332,7 +335,8 @@ class TestGivingUp:
 
         assert client.run(CONNECTION_TEST_POLICY) == (
             f"No valid response from {URL} after 2 attempts: the response was invalid or truncated "
-            "(ChunkedEncodingError)."
+            "(ChunkedEncodingError). Run again later. If it persists, check api_url and your "
+            "network."
         )
 
 
@@ -355,6 +359,6 @@ def test_attempts_are_logged_with_reason_and_wait(caplog: pytest.LogCaptureFixtu
     assert result.status_code == HTTPStatus.OK
     assert len(failed_attempts) == 2
     assert [record.getMessage() for record in caplog.records] == [
-        "Rate limited. Retrying in 7 seconds (attempt 1).",
-        "It broke. Retrying in 1 second (attempt 2).",
+        "Attempt 1 failed: rate limited. Retrying in 7 seconds.",
+        "Attempt 2 failed: it broke. Retrying in 1 second.",
     ]

@@ -189,9 +189,9 @@ def test_months_require_x_total_count(serve: SandboxFactory, check_command: Chec
     [
         ("https://production.tuple.app", "production.tuple.app"),
         ("https://tuple.app/", "tuple.app"),
-        ("https://nottuple.app", "another host"),
-        ("https://tuple.app.example", "another host"),
-        ("http://127.0.0.1:1", "another host"),
+        ("https://nottuple.app", "custom api_url"),
+        ("https://tuple.app.example", "custom api_url"),
+        ("http://127.0.0.1:1", "custom api_url"),
     ],
 )
 def test_only_tuple_hosts_are_named(url: str, shown: str) -> None:
