@@ -13,7 +13,7 @@ PIPELINE_CALLS = (25_000,)
 
 
 def main() -> None:
-    """Print the requested tables, or the comparison of extraction if none is requested."""
+    """Print the requested tables. By default, print the extraction benchmark."""
     parser = ArgumentParser(
         prog="python -m benchmarks",
         description="Compare tap-tuple with other ways to read the same calls.",

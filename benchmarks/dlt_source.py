@@ -1,7 +1,7 @@
 """Reads the same calls with dlt: ``python -m benchmarks.dlt_source --help``.
 
-It has one resource of dlt's `rest_api` source. dlt turns the list of participations in each call
-into a child table. This is a separate script, because dlt is only in the `bench` group.
+It uses dlt's `rest_api` source with a single resource. dlt turns the list of participations in each
+call into a child table. This is a separate script, because dlt is only in the `bench` group.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
 
 
 def progress(message: str) -> None:
-    """Print to standard error what is being measured, because that takes minutes."""
+    """Print to standard error what is being measured, because measuring takes minutes."""
     click.echo(message, err=True)
 
 

@@ -1,1 +1,1 @@
-"""Tests of tap-tuple, in the layout of the package."""
+"""Tests for tap-tuple, laid out like the package."""

@@ -187,7 +187,7 @@ class TapCommand:
     """The tap's command line, run as a separate process."""
 
     def __init__(self, folder: Path, server: ForkServer) -> None:
-        """Store the configuration, state and catalog in a folder."""
+        """Set the folder to run in, which will also hold the configuration, state and catalog."""
         self._folder = folder
         self._server = server
 

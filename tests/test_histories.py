@@ -92,7 +92,7 @@ class Change:
     late: list[float]
     """Ends of calls finalized late, in seconds before the end of the period."""
     postponed: list[tuple[int, float]]
-    """Positions of calls that get a later end, and by how many seconds."""
+    """Positions of calls whose end is postponed, and by how many seconds."""
     edited: list[int]
     """Positions of calls that lose a participation."""
 
@@ -106,7 +106,7 @@ class RunPlan:
     ties: list[tuple[float, int]]
     """Times at which several calls end, and the number of calls."""
     late_before: list[float]
-    """Ends of calls finalized late, but before the run, in seconds before its period starts."""
+    """Ends of calls finalized since the previous run, in seconds before this run's period."""
     page_size: int
     max_per_page: int
     selected: tuple[str, ...]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 DEFINITION = ROOT / "tap-tuple.yml"
 
-# Fields that only the Hub's pages use. Meltano doesn't know them.
+# Fields that only the Hub's pages use. Meltano doesn't recognize them.
 HUB_ONLY = {
     "domain_url",
     "keywords",

@@ -72,13 +72,13 @@ class TestQuery:
         assert Query(FIRST_END, 5).to_query_string().endswith("&per_page=5")
         assert Query(FIRST_END, 5, page=2).to_query_string().endswith("&per_page=5&page=2")
 
-    def test_later_since_reaches_further(self) -> None:
+    def test_query_with_later_since_is_greater(self) -> None:
         assert Query(FIRST_END + timedelta(seconds=1), 5) > Query(FIRST_END, 9, page=4)
 
-    def test_more_calls_per_page_reach_further(self) -> None:
+    def test_query_with_more_calls_per_page_is_greater(self) -> None:
         assert Query(FIRST_END, 9) > Query(FIRST_END, 5, page=4)
 
-    def test_earlier_page_does_not_reach_further(self) -> None:
+    def test_query_with_earlier_page_is_not_greater(self) -> None:
         assert not Query(FIRST_END, 5) > Query(FIRST_END, 5, page=4)
 
 
@@ -118,7 +118,7 @@ class TestPass:
         assert not one_pass.has_all_calls_on_page_1(page_length=2)
 
     def test_later_calls_in_another_round_do_not_hide_a_repeat(self) -> None:
-        """Four calls tie. Both rounds show three of them, plus a different later call."""
+        """Four calls tie. Both rounds show the same three, but not the same later call."""
         one_pass = Pass()
         one_pass.add(1, by_id(tied_calls([1, 2])))
         one_pass.add(2, by_id([*tied_calls([2, 3]), *calls_ending_at(30)]))
@@ -260,7 +260,7 @@ class TestEnd:
             pytest.param("many", False, calls_ending_at(10, 20), False, id="count not a number"),
         ],
     )
-    def test_end_depends_on_link_count_and_new_calls(
+    def test_end_depends_on_new_calls_the_link_and_the_count(
         self,
         count: int | str | None,
         link: bool,  # noqa: FBT001 - a parameter of the test
@@ -316,7 +316,7 @@ class TestEnd:
 
 
 class TestCrowdedSecond:
-    """More calls end within a second than fit on the server's pages of two."""
+    """More calls end within a second than fit on one of the server's pages."""
 
     def test_pages_are_read_until_two_passes_agree(self) -> None:
         pages = CallPages(FIRST_END, 10)

@@ -79,7 +79,7 @@ def test_web_page_with_another_status_gets_the_usual_message() -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_redirect_to_a_plain_host_quotes_it(status: int) -> None:
+def test_redirect_host_is_quoted_if_plain_text(status: int) -> None:
     assert explain(status, EMAIL.encode(), "https://elsewhere.example/api") == (
         f"{URL} redirects to elsewhere.example (HTTP {status}). The tap didn't send the token "
         "there. If you trust elsewhere.example, set api_url to its URL."
@@ -91,7 +91,7 @@ def test_redirect_to_a_plain_host_quotes_it(status: int) -> None:
     ["https://canary%40lumen.example/", f"https://{'canary' * 10_000}/", "http://[canary"],
     ids=["encoded email", "long", "malformed"],
 )
-def test_redirect_to_any_other_host_does_not_quote_it(location: str) -> None:
+def test_redirect_host_is_not_quoted_if_unsafe(location: str) -> None:
     assert explain(302, EMAIL.encode(), location) == (
         f"{URL} redirects to another host (HTTP 302). The tap didn't send the token there. Check "
         "api_url."

@@ -1,4 +1,4 @@
-"""Retries: how long to wait, which failures to repeat, and the error message at the end."""
+"""Retries: how long to wait, which failures to retry, and the final error message."""
 
 from __future__ import annotations
 
@@ -83,9 +83,7 @@ class TestRetryAfter:
         assert retry_after_seconds(make_response(headers=headers)) == 30
 
     @pytest.mark.parametrize("headers", [{}, {"Date": "soon"}], ids=["missing", "invalid"])
-    def test_date_is_relative_to_our_clock_without_the_server_date(
-        self, headers: dict[str, str]
-    ) -> None:
+    def test_local_clock_is_used_without_a_valid_date_header(self, headers: dict[str, str]) -> None:
         seconds = retry_after_seconds(
             make_response(headers={"Retry-After": http_date(30), **headers})
         )
@@ -330,7 +328,7 @@ class TestGivingUp:
 
         assert client.attempts == 2
 
-    def test_truncated_chunks_do_not_blame_the_network(self) -> None:
+    def test_truncated_chunks_are_reported_as_invalid_response(self) -> None:
         client = FailingClient(requests.exceptions.ChunkedEncodingError("canary"))
 
         assert client.run(CONNECTION_TEST_POLICY) == (

@@ -100,7 +100,7 @@ def a_millisecond_later(timestamp: str) -> str:
 
 
 def whole_second(timestamp: str) -> str:
-    """Cut the decimals off a timestamp."""
+    """Drop the fractional seconds from a timestamp."""
     return timestamp.partition(".")[0] + "Z" if "." in timestamp else timestamp
 
 

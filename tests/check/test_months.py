@@ -43,7 +43,7 @@ def months(sandbox: Sandbox, since: str | None = None, until: str | None = None)
     return list(count_calls_per_month(Probe(Calls(tap), tap.logger), time_range))
 
 
-def test_calls_are_counted_in_the_month_of_their_end(serve: SandboxFactory) -> None:
+def test_calls_are_counted_in_the_month_they_ended(serve: SandboxFactory) -> None:
     assert months(serve(calls_in_three_months())) == ALL_MONTHS
 
 

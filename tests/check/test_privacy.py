@@ -105,7 +105,7 @@ def test_output_shows_only_the_order_of_magnitude(
 
 
 @pytest.mark.parametrize("option", [[], ["--months"]])
-def test_rejected_time_range_quotes_no_private_data(
+def test_error_for_rejected_range_has_no_private_data(
     check_command: CheckCommand, option: list[str]
 ) -> None:
     """The tap quotes plain sentences from the API. The check doesn't: they could contain data."""
@@ -117,7 +117,7 @@ def test_rejected_time_range_quotes_no_private_data(
     assert [canary for canary in CANARIES if canary in done.stdout + done.stderr] == []
 
 
-def test_rejected_token_quotes_no_private_data(check_command: CheckCommand) -> None:
+def test_error_for_rejected_token_has_no_private_data(check_command: CheckCommand) -> None:
     with Sandbox(CallLog(), every_response=with_canaries) as sandbox:
         done = check_command(sandbox=sandbox, TAP_TUPLE_API_TOKEN=TOKEN, TAP_TUPLE_LOGLEVEL="DEBUG")
 

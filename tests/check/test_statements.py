@@ -53,7 +53,7 @@ def statements_with(verdict: Verdict, outcomes: Outcomes) -> set[str]:
 
 
 def calls_with_milliseconds(count: int) -> list[Call]:
-    """Return calls whose ends have milliseconds that aren't zero."""
+    """Return calls whose end times have nonzero milliseconds."""
     return [
         make_call(number, ended_at=FIRST_END + timedelta(minutes=number, milliseconds=564))
         for number in range(1, count + 1)

@@ -117,7 +117,7 @@ class Database(Loader):
         }
 
     def types(self) -> dict[str, str]:
-        """Return the database's name for the type of each column of the streams."""
+        """Return each column's type, as the database calls it, by `table.column`."""
         rows = self.query(
             "SELECT table_name || '.' || column_name, lower(data_type) "  # noqa: S608
             f"FROM information_schema.columns WHERE table_schema = '{self.destination.schema}'"
@@ -153,7 +153,8 @@ class TargetPostgres(Database):
 class TargetPostgresInserting(TargetPostgres):
     name = "target-postgres without COPY"
     advice = (
-        "`PGTZ=UTC` in the environment. Otherwise, it shifts timestamps to the server's time zone."
+        "`PGTZ=UTC` in the environment. Otherwise, the loader shifts timestamps to the server's "
+        "time zone."
     )
 
     @override
@@ -194,8 +195,8 @@ class TargetDuckDb(Database):
     pythons = ("3.11", "3.12", "3.13")
     database = "DuckDB"
     advice = (
-        "`duckdb<1.3` in the same environment. With a newer DuckDB, it loses the first row of "
-        "every load."
+        "`duckdb<1.3` in the same environment. With a newer DuckDB, the loader loses the first "
+        "row of every load."
     )
 
     @property

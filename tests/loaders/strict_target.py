@@ -81,19 +81,19 @@ class StrictTarget:
     def _take_schema(self, message: dict[str, Any]) -> None:
         name = _stream_name(message)
         if name in self._streams:
-            _reject(f"SCHEMA of {name!r} is repeated")
+            _reject(f"SCHEMA for {name!r} is repeated")
         schema = message.get("schema")
         if not isinstance(schema, dict) or not isinstance(schema.get("properties"), dict):
-            _reject(f"SCHEMA of {name!r} has no schema with properties")
+            _reject(f"SCHEMA for {name!r} has no schema with properties")
         properties = frozenset(schema["properties"])
         key = message.get("key_properties")
         if not _is_list_of_names(key) or not key:
-            _reject(f"SCHEMA of {name!r} has no list of key_properties")
+            _reject(f"SCHEMA for {name!r} has no list of key_properties")
         bookmarks = message.get("bookmark_properties", [])
         if not _is_list_of_names(bookmarks):
-            _reject(f"SCHEMA of {name!r} has bookmark_properties that aren't a list of names")
+            _reject(f"SCHEMA for {name!r} has bookmark_properties that aren't a list of names")
         for unknown in sorted({*key, *bookmarks} - properties):
-            _reject(f"SCHEMA of {name!r} names an unknown property, {unknown!r}")
+            _reject(f"SCHEMA for {name!r} names an unknown property, {unknown!r}")
         formats = FormatChecker(formats=())
         formats.checks("date-time")(is_rfc_3339)
         for draft, validator in DRAFTS.items():
@@ -101,7 +101,7 @@ class StrictTarget:
                 validator.check_schema(schema)
             except SchemaError as error:
                 where = "/".join(map(str, error.absolute_path))
-                _reject(f"SCHEMA of {name!r} isn't valid JSON Schema {draft} at {where!r}")
+                _reject(f"SCHEMA for {name!r} isn't valid JSON Schema {draft} at {where!r}")
         self._streams[name] = Stream(
             properties,
             tuple(key),
@@ -111,23 +111,23 @@ class StrictTarget:
     def _take_record(self, message: dict[str, Any]) -> None:
         name = _stream_name(message)
         if name not in self._streams:
-            _reject(f"RECORD of {name!r} comes before its SCHEMA")
+            _reject(f"RECORD for {name!r} comes before its SCHEMA")
         stream = self._streams[name]
         record = message.get("record")
         if not isinstance(record, dict):
-            _reject(f"RECORD of {name!r} needs an object as its record")
+            _reject(f"RECORD for {name!r} needs an object as its record")
         extracted = message.get("time_extracted", "1970-01-01T00:00:00Z")
         if not isinstance(extracted, str) or not is_rfc_3339(extracted):
-            _reject(f"RECORD of {name!r} has a time_extracted that isn't an RFC 3339 date-time")
+            _reject(f"RECORD for {name!r} has a time_extracted that isn't an RFC 3339 date-time")
         for each in stream.key:
             if record.get(each) is None:
-                _reject(f"RECORD of {name!r} has no value for its key {each!r}")
+                _reject(f"RECORD for {name!r} has no value for its key {each!r}")
         for unknown in sorted(set(record) - stream.properties):
-            _reject(f"RECORD of {name!r} has {unknown!r}, which isn't in its schema")
+            _reject(f"RECORD for {name!r} has {unknown!r}, which isn't in its schema")
         for draft, validator in stream.validators.items():
             for error in validator.iter_errors(record):
                 where = "/".join(map(str, error.absolute_path))
-                _reject(f"RECORD of {name!r} violates {error.validator!r} ({draft}) at {where!r}")
+                _reject(f"RECORD for {name!r} violates {error.validator!r} ({draft}) at {where!r}")
         self.rows[name, json.dumps([record[each] for each in stream.key])] = record
 
     def _take_state(self, message: dict[str, Any]) -> None:
@@ -139,10 +139,10 @@ class StrictTarget:
             _reject("STATE has bookmarks that aren't an object")
         for stream, bookmark in bookmarks.items():
             if not isinstance(bookmark, dict):
-                _reject(f"STATE has a bookmark of {stream!r} that isn't an object")
+                _reject(f"STATE: the bookmark for {stream!r} isn't an object")
             for name, each in bookmark.items():
                 if not isinstance(each, str):
-                    _reject(f"STATE has a {name!r} of {stream!r} that isn't a string")
+                    _reject(f"STATE: {name!r} in the bookmark for {stream!r} isn't a string")
         self.state = value
 
 
@@ -153,7 +153,7 @@ def read_message(line: bytes) -> dict[str, Any]:
         BrokenRuleError: If it isn't a complete JSON object (RFC 8259) in UTF-8.
     """
     if not line.endswith(b"\n"):
-        _reject("the line has no newline at its end")
+        _reject("the line doesn't end with a newline")
     try:
         message = json.loads(
             line.decode(),

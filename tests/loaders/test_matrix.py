@@ -171,7 +171,7 @@ def test_two_runs_load_every_row_unchanged(
     indirect=True,
     ids=lambda kind: kind.name,
 )
-def test_database_column_types_are_the_documented_ones(
+def test_database_column_types_match_the_documentation(
     tap: TapCommand, serve: SandboxFactory, loader: Database
 ) -> None:
     """The schema limits ids to 64 bits. Without limits, they'd become HUGEINT in DuckDB."""

@@ -76,81 +76,81 @@ BROKEN = {
     "RECORD without a stream": (line(type="RECORD", record={"id": 1}), "RECORD has no stream name"),
     "RECORD of an unknown stream": (
         record_line("people", id=1, email=CANARY),
-        "RECORD of 'people' comes before its SCHEMA",
+        "RECORD for 'people' comes before its SCHEMA",
     ),
     "RECORD without a record": (
         line(type="RECORD", stream="calls"),
-        "RECORD of 'calls' needs an object as its record",
+        "RECORD for 'calls' needs an object as its record",
     ),
     "RECORD with a list as its record": (
         line(type="RECORD", stream="calls", record=[CANARY]),
-        "RECORD of 'calls' needs an object as its record",
+        "RECORD for 'calls' needs an object as its record",
     ),
     "time_extracted without a time zone": (
         line(type="RECORD", stream="calls", record={"id": 1}, time_extracted="2026-03-02T09:00:00"),
-        "RECORD of 'calls' has a time_extracted that isn't an RFC 3339 date-time",
+        "RECORD for 'calls' has a time_extracted that isn't an RFC 3339 date-time",
     ),
     "number as time_extracted": (
         line(type="RECORD", stream="calls", record={"id": 1}, time_extracted=1),
-        "RECORD of 'calls' has a time_extracted that isn't an RFC 3339 date-time",
+        "RECORD for 'calls' has a time_extracted that isn't an RFC 3339 date-time",
     ),
     "RECORD without its key": (
         record_line(email=CANARY),
-        "RECORD of 'calls' has no value for its key 'id'",
+        "RECORD for 'calls' has no value for its key 'id'",
     ),
     "RECORD with a null key": (
         record_line(id=None, email=CANARY),
-        "RECORD of 'calls' has no value for its key 'id'",
+        "RECORD for 'calls' has no value for its key 'id'",
     ),
     "RECORD with an unknown property": (
         record_line(id=1, name=CANARY),
-        "RECORD of 'calls' has 'name', which isn't in its schema",
+        "RECORD for 'calls' has 'name', which isn't in its schema",
     ),
     "RECORD with a value of the wrong type": (
         record_line(id=1, email=[CANARY]),
-        "RECORD of 'calls' violates 'type' (Draft 4) at 'email'",
+        "RECORD for 'calls' violates 'type' (Draft 4) at 'email'",
     ),
     "float that is an integer only in draft 7": (
         record_line(id=1.0, email=CANARY),
-        "RECORD of 'calls' violates 'type' (Draft 4) at 'id'",
+        "RECORD for 'calls' violates 'type' (Draft 4) at 'id'",
     ),
     "email as a date-time": (
         record_line(id=1, at=CANARY),
-        "RECORD of 'calls' violates 'format' (Draft 4) at 'at'",
+        "RECORD for 'calls' violates 'format' (Draft 4) at 'at'",
     ),
-    "repeated SCHEMA": (SCHEMA, "SCHEMA of 'calls' is repeated"),
+    "repeated SCHEMA": (SCHEMA, "SCHEMA for 'calls' is repeated"),
     "SCHEMA without a stream": (schema_line(stream=""), "SCHEMA has no stream name"),
     "SCHEMA without a schema": (
         schema_line(stream="people", schema=None),
-        "SCHEMA of 'people' has no schema with properties",
+        "SCHEMA for 'people' has no schema with properties",
     ),
     "SCHEMA without properties": (
         schema_line(stream="people", schema={"type": "object"}),
-        "SCHEMA of 'people' has no schema with properties",
+        "SCHEMA for 'people' has no schema with properties",
     ),
     "SCHEMA without key_properties": (
         schema_line(stream="people", key_properties=None),
-        "SCHEMA of 'people' has no list of key_properties",
+        "SCHEMA for 'people' has no list of key_properties",
     ),
     "SCHEMA with empty key_properties": (
         schema_line(stream="people", key_properties=[]),
-        "SCHEMA of 'people' has no list of key_properties",
+        "SCHEMA for 'people' has no list of key_properties",
     ),
     "SCHEMA with text as key_properties": (
         schema_line(stream="people", key_properties="id"),
-        "SCHEMA of 'people' has no list of key_properties",
+        "SCHEMA for 'people' has no list of key_properties",
     ),
     "SCHEMA with an unknown key property": (
         schema_line(stream="people", key_properties=["uuid"]),
-        "SCHEMA of 'people' names an unknown property, 'uuid'",
+        "SCHEMA for 'people' names an unknown property, 'uuid'",
     ),
     "SCHEMA with an unknown bookmark property": (
         schema_line(stream="people", bookmark_properties=["since"]),
-        "SCHEMA of 'people' names an unknown property, 'since'",
+        "SCHEMA for 'people' names an unknown property, 'since'",
     ),
     "SCHEMA with text as bookmark_properties": (
         schema_line(stream="people", bookmark_properties="at"),
-        "SCHEMA of 'people' has bookmark_properties that aren't a list of names",
+        "SCHEMA for 'people' has bookmark_properties that aren't a list of names",
     ),
     "SCHEMA with an unknown type": (
         schema_line(
@@ -158,7 +158,7 @@ BROKEN = {
             schema={"properties": {"id": {"type": "int"}}},
             bookmark_properties=None,
         ),
-        "SCHEMA of 'people' isn't valid JSON Schema Draft 4 at 'properties/id/type'",
+        "SCHEMA for 'people' isn't valid JSON Schema Draft 4 at 'properties/id/type'",
     ),
     "SCHEMA that is valid only in draft 4": (
         schema_line(
@@ -166,7 +166,7 @@ BROKEN = {
             schema={"properties": {"id": {"maximum": 9, "exclusiveMaximum": True}}},
             bookmark_properties=None,
         ),
-        "SCHEMA of 'people' isn't valid JSON Schema Draft 7 at 'properties/id/exclusiveMaximum'",
+        "SCHEMA for 'people' isn't valid JSON Schema Draft 7 at 'properties/id/exclusiveMaximum'",
     ),
     "STATE without a value": (line(type="STATE"), "STATE needs an object as its value"),
     "STATE with text as its value": (
@@ -179,21 +179,21 @@ BROKEN = {
     ),
     "text as a bookmark": (
         state_line(calls=CANARY),
-        "STATE has a bookmark of 'calls' that isn't an object",
+        "STATE: the bookmark for 'calls' isn't an object",
     ),
     "bookmark with a number": (
         state_line(calls={"page": 2}),
-        "STATE has a 'page' of 'calls' that isn't a string",
+        "STATE: 'page' in the bookmark for 'calls' isn't a string",
     ),
     "bookmark with null": (
         state_line(calls={"replication_key_value": None}),
-        "STATE has a 'replication_key_value' of 'calls' that isn't a string",
+        "STATE: 'replication_key_value' in the bookmark for 'calls' isn't a string",
     ),
     "bookmark with an object": (
         state_line(calls={"partitions": {"email": CANARY}}),
-        "STATE has a 'partitions' of 'calls' that isn't a string",
+        "STATE: 'partitions' in the bookmark for 'calls' isn't a string",
     ),
-    "missing newline at the end": (RECORD[:-1], "the line has no newline at its end"),
+    "missing newline at the end": (RECORD[:-1], "the line doesn't end with a newline"),
 }
 
 
@@ -228,7 +228,7 @@ def test_records_are_also_validated_with_draft_7(take: Take) -> None:
     )
 
     assert take(schema + record_line(id=2)) == (0, "", "")
-    rule = "RECORD of 'calls' violates 'const' (Draft 7) at 'id'"
+    rule = "RECORD for 'calls' violates 'const' (Draft 7) at 'id'"
     assert take(schema + record_line(id=1)) == (1, "", f"line 2: {rule}\n")
 
 
@@ -297,7 +297,7 @@ def test_target_runs_as_a_command(tmp_path: Path, lines: bytes, status: int) -> 
 
     assert done.returncode == status
     if status:
-        assert done.stderr == b"line 1: RECORD of 'calls' comes before its SCHEMA\n"
+        assert done.stderr == b"line 1: RECORD for 'calls' comes before its SCHEMA\n"
         assert done.stdout == b""
     else:
         assert done.stderr == b""

@@ -420,7 +420,7 @@ class TestPeopleAndTrend:
         assert "Last paired Days ago a 2 Mar 2026 18 b 2 Mar 2026 18 2 people haven't" in words
         assert "Who may have left Who Last seen c 1 Dec 2025 d 1 Dec 2025" in words
 
-    def test_people_who_may_have_left_are_not_part_of_nobody(self, duckdb_file: Database) -> None:
+    def test_heading_covers_only_people_who_are_still_active(self, duckdb_file: Database) -> None:
         duckdb_file.load(
             call("2025-12-01 09:00", 60, (C, 0, 60)), monday_call(60, (A, 0, 60), (B, 0, 60))
         )

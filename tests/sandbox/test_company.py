@@ -107,7 +107,9 @@ def test_days_outside_the_history_are_forgotten() -> None:
 def test_each_day_is_generated_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     company = Company(history=ONE_DAY)
     before = company.calls(NOW)
-    monkeypatch.setattr(Company, "_calls_of", lambda _company, day: pytest.fail(f"{day} again"))
+    monkeypatch.setattr(
+        Company, "_calls_of", lambda _company, day: pytest.fail(f"{day} was generated again")
+    )
     assert company.calls(NOW) == before
 
 

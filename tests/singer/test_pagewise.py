@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def streams_with(
     state: dict[str, Any], *, catalog: dict[str, Any] | None = None
 ) -> tuple[PagewiseStream, PagewiseStream]:
-    """Return the streams of a tap, calls and participations, with the given state."""
+    """Return the calls and participations streams of a tap with the given state."""
     tap = TapTuple(config={"api_token": "sk-tuple-x"}, state=state, catalog=catalog)
     calls, participations = tap.streams["calls"], tap.streams["call_participations"]
     assert isinstance(calls, PagewiseStream)
@@ -147,7 +147,7 @@ def test_bookmarks_never_move_back_during_a_lookback(
 
 
 def test_lookback_rows_are_written(tap: TapCommand, serve: SandboxFactory) -> None:
-    """They're written even though no bookmark moves, so no STATE follows them."""
+    """No bookmark moves, so no STATE follows these rows, but they're still written."""
     run = tap(config=config_for(serve(make_calls(3))), state=state_of(minute(5), minute(5)))
 
     assert run.ids("calls") == [1, 2, 3]

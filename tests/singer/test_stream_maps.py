@@ -376,7 +376,7 @@ def test_failing_expression_is_reported_without_its_value(
     assert run.only_error.startswith("stream_maps: the map of call_participations failed with ")
 
 
-def test_failing_map_of_a_stream_copy_names_the_copy(
+def test_error_in_the_map_of_a_stream_copy_names_the_copy(
     tap: TapCommand, serve: SandboxFactory
 ) -> None:
     maps = {"people": {"__source__": "call_participations", "user_email": "int(user_email)"}}
