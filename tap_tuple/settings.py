@@ -40,7 +40,7 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
         th.DateTimeType,
         title="Start date",
         description="Only read calls that ended at or after this date or time. If unset, read all "
-        "history. A date means midnight. Times without a zone are UTC.",
+        "history. A date without a time means midnight. Times without a zone are UTC.",
     ),
     th.Property(
         "end_date",
@@ -54,7 +54,7 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
         th.IntegerType(minimum=0),
         default=3600,
         title="Lookback window",
-        description="How many seconds before the bookmark each run starts reading, to pick up "
+        description="Each run starts reading this many seconds before the bookmark, to pick up "
         "calls that Tuple finalizes late. With 0, only the last second before the bookmark is "
         "re-read.",
     ),
