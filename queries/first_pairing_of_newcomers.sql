@@ -50,7 +50,7 @@ ordered AS (
     FROM together
 ),
 
--- This includes everyone they met in that call.
+-- When each person first paired, and everyone they met in that call
 first_pairings AS (
     SELECT
         user_email,

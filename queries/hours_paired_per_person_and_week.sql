@@ -1,7 +1,7 @@
 -- How many hours did each person spend in calls with somebody else, by ISO week (UTC)? Time
--- together counts for the week in which it began. Rejoins count once. If left_at is null, the
--- person is assumed to have stayed until the end of the call. Deleted accounts count as
--- partners, but not as people.
+-- together counts for the week in which it began. Overlapping time counts only once, for example in
+-- a group or after a rejoin. If left_at is null, the person is assumed to have stayed until the end
+-- of the call. Deleted accounts count as partners, but not as people.
 WITH stays AS (
     SELECT
         call_id,

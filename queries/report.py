@@ -80,7 +80,10 @@ def connect(database: str) -> Any:  # noqa: ANN401 - no type is common to both
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         return connection
     if re.search("://|:.*@", database):
-        fail("This isn't a valid postgresql:// URL. In a password, write %40 for @ and %2F for /.")
+        fail(
+            "DATABASE isn't a valid postgresql:// URL. In a password, write %40 for @ and %2F for "
+            "/."
+        )
     return duckdb.connect(database, read_only=True)
 
 
@@ -188,7 +191,7 @@ def draw_weeks(weeks: pl.DataFrame) -> alt.Chart:
 def draw_sizes(sizes: pl.DataFrame) -> alt.Chart:
     """Draw the share of calls by size."""
     sizes = sizes.with_columns(size=pl.format("{}: {}%", "participants", pl.col.percent.round(1)))
-    description = f"Bar chart of calls by participants. {'. '.join(sizes['size'])}."
+    description = f"Bar chart of calls by number of participants. {'. '.join(sizes['size'])}."
     return alt.Chart(
         sizes, mark="bar", width="container", height=28 * sizes.height, description=description
     ).encode(

@@ -404,7 +404,7 @@ class TestPeopleAndTrend:
 
         words = database.page().words
 
-        assert "4 people have only one or two partners" in words
+        assert "4 people have paired with only one or two others" in words
         assert "Who Partners a 1 b 1 c 1 d 1" in words
 
     def test_people_who_may_have_left_are_listed_separately(self, database: Database) -> None:
@@ -427,7 +427,7 @@ class TestPeopleAndTrend:
 
         words = duckdb_file.page().words
 
-        assert "Nobody still active has gone two weeks without pairing 1 person hasn't" in words
+        assert "Nobody who is still active has gone two weeks without pairing 1 person" in words
 
 
 class TestNoPeople:
@@ -446,6 +446,7 @@ class TestNoPeople:
         assert page.people == page.pairs == []
         assert "A typical week has" in page.words
         assert "How 7 people paired" in page.words
+        assert "Fewer than 5 people are new" in page.words
 
     def test_weeks_with_fewer_than_five_people_are_hidden(self, duckdb_file: Database) -> None:
         duckdb_file.load(
@@ -713,7 +714,7 @@ class TestBadInput:
 
         run = generate(url, "--output", output)
 
-        self.check(run, output, "This isn't a valid postgresql:// URL")
+        self.check(run, output, "DATABASE isn't a valid postgresql:// URL")
         assert "nary" not in run.stderr
 
     @pytest.mark.parametrize(
