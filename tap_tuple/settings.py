@@ -246,8 +246,8 @@ def _token_problems(token: object) -> Iterator[str]:
             "api_token is missing. The environment has TAP_TUPLE_API_TOKEN, but the tap only reads "
             "it with --config ENV."
             if is_ignored
-            else "api_token is missing. Set it to one of your team's tokens, which start with "
-            "'sk-tuple-'. Its environment variable is TAP_TUPLE_API_TOKEN."
+            else "api_token is missing. Set it, or the environment variable TAP_TUPLE_API_TOKEN, "
+            "to one of your team's tokens, which start with 'sk-tuple-'."
         )
         return
     has_forbidden_character = any(character in str(token) for character in " \"'")
@@ -312,7 +312,7 @@ def _stream_map_problems(
         return
     uses_faker = re.search(r"\bfake\b", str(maps)) is not None
     if uses_faker and find_spec("faker") is None:
-        yield "stream_maps: 'fake' needs the faker package. Install it next to the tap."
+        yield "stream_maps: 'fake' needs the faker package. Install it in the tap's environment."
     for name, stream_map in maps.items():
         rules = stream_map if isinstance(stream_map, dict) else {}
         source = str(rules.get("__source__", name))
@@ -345,7 +345,7 @@ def _dropped_column_problems(
         if known_columns and rule in DROPPED and not is_option and column not in known_columns:
             nearest = get_close_matches(column, known_columns, n=1, cutoff=0)[0]
             yield (
-                f"stream_maps: {map_name} has no column {column!r} to drop. Did you mean "
+                f"stream_maps: {map_name!r} has no column {column!r} to drop. Did you mean "
                 f"{nearest!r}?"
             )
 

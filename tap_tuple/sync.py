@@ -103,14 +103,15 @@ class CallSync(PagewiseParent, TupleStream):
                 continue
             if stream.bookmark > self._started_at:
                 self.logger.warning(
-                    "The bookmark of %s is in the future (%s), so it doesn't advance until then. "
+                    "The bookmark of %r is in the future (%s), so it won't advance until then. "
                     "Correct the state, or run with --full-refresh.",
                     stream.name,
                     format_timestamp(stream.bookmark),
                 )
             if stream.bookmark < self.time_range.since:
                 self.logger.warning(
-                    "start_date is after the bookmark of %s. Calls in between are not read.",
+                    "start_date is after the bookmark of %r, so calls that ended in between aren't "
+                    "read. To read them, set an earlier start_date, or none.",
                     stream.name,
                 )
 

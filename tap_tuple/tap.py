@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 STREAM_TYPES = (Calls, CallParticipations)
 
+CONFIG_ADVICE = 'Write the settings as a JSON object, for example {"start_date": "2026-01-31"}.'
+
 
 class TapTuple(Tap):
     """Singer tap for Tuple, the remote pair programming app: completed calls and who took part."""
@@ -173,7 +175,8 @@ class TapTuple(Tap):
         files = [path for path in value if path != "ENV"]
         config_input = super().cb_config(ctx, param, environment)
         for path in files:
-            config_input.config.update(command.load_object(Path(path), f"--config {path}"))
+            settings = command.load_object(Path(path), f"--config {path}", CONFIG_ADVICE)
+            config_input.config.update(settings)
         return config_input
 
 
@@ -186,5 +189,5 @@ def load_config(config: Config) -> dict[str, Any]:
     paths = config if isinstance(config, list) else [config]
     settings: dict[str, Any] = {}
     for path in paths:
-        settings.update(command.load_object(Path(path), f"config {path}"))
+        settings.update(command.load_object(Path(path), f"config {path}", CONFIG_ADVICE))
     return settings

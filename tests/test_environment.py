@@ -146,7 +146,7 @@ def test_invalid_variable_is_reported_on_one_line(tap: TapCommand) -> None:
 def test_empty_token_counts_as_missing(tap: TapCommand) -> None:
     run = tap("--config=ENV", env={"TAP_TUPLE_API_TOKEN": " "})
 
-    assert run.only_error.startswith("api_token is missing. Set it to one of your team's tokens")
+    assert run.only_error.startswith("api_token is missing. Set it, or the environment variable")
 
 
 def test_missing_token_error_mentions_an_ignored_variable(tap: TapCommand) -> None:

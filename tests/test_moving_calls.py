@@ -231,9 +231,9 @@ def test_misleading_server_loses_no_calls(
     if run.returncode:
         (error,) = run.errors
         assert error == (
-            "Tuple reports more calls than it returns. Run again. If it persists, please report "
-            "this. The run had already read 78 calls. The next run resumes from the last saved "
-            "bookmark."
+            "Tuple reports more calls than it returns. Run again. If the problem persists, please "
+            "report this. The run had already read 78 calls. The next run resumes from the last "
+            "saved bookmark."
         )
 
 
@@ -322,9 +322,9 @@ def test_persistently_implausible_response_ends_the_run(
     assert len(sandbox.requests) == 9
     (error,) = run.errors
     assert error == (
-        f"No valid response from {sandbox.url} after 8 attempts: {reason}. Run again later. If it "
-        "persists, check api_url and your network. The run had already read 10 calls. The next run "
-        "resumes from the last saved bookmark."
+        f"No valid response from {sandbox.url} after 8 attempts: {reason}. Run again later. If "
+        "the problem persists, check api_url and your network. The run had already read 10 calls. "
+        "The next run resumes from the last saved bookmark."
     )
     assert run.state["bookmarks"]["calls"]["replication_key_value"] == minute(10)
 

@@ -22,7 +22,7 @@ TOKEN = "sk-tuple-0123456789"  # noqa: S105 - not a real token
 COLUMNS = {stream.name: stream.schema["properties"] for stream in (Calls, CallParticipations)}
 DATE_HELP = "It must be a date like 2026-01-31, or a time like 2026-01-31T09:00:00Z."
 INVALID = [
-    ({"api_token": None}, "api_token is missing. Set it to one of your team's tokens"),
+    ({"api_token": None}, "api_token is missing. Set it, or the environment variable"),
     ({"api_token": ""}, "api_token is missing. "),
     ({"api_token": "sk-tuple\ncanary"}, "api_token doesn't look like a Tuple token. "),
     ({"api_token": "sk tuple canary"}, "api_token doesn't look like a Tuple token. "),
@@ -36,7 +36,7 @@ INVALID = [
     (
         {"stream_maps": {"call_participations": {"user_mail": "__NULL__"}}},
         (
-            "stream_maps: call_participations has no column 'user_mail' to drop. Did you mean "
+            "stream_maps: 'call_participations' has no column 'user_mail' to drop. Did you mean "
             "'user_email'?"
         ),
     ),
@@ -196,7 +196,9 @@ def test_missing_faker_package_is_reported() -> None:
 
     (found,) = problems(DEFAULTS | {"stream_maps": maps}, SCHEMA, COLUMNS)
 
-    assert found == "stream_maps: 'fake' needs the faker package. Install it next to the tap."
+    assert found == (
+        "stream_maps: 'fake' needs the faker package. Install it in the tap's environment."
+    )
 
 
 def test_stream_maps_accept_patterns_and_sources() -> None:

@@ -331,8 +331,8 @@ class CallPages(HeaderLinkPaginator):
         """Continue with the next page. After the last one, start another round."""
         if self._fruitless_rounds >= MAX_ROUNDS_FOR_LINK:
             msg = (
-                "Tuple reports more calls than it returns. Run again. If it persists, please "
-                "report this."
+                "Tuple reports more calls than it returns. Run again. If the problem persists, "
+                "please report this."
             )
             raise UnexpectedResponseError(msg)
 

@@ -161,8 +161,8 @@ def _explain_invalid_body(
     which_call = f"call {call_id}" if isinstance(call_id, int) else f"call number {call_number}"
     location = f"in {field!r} of {which_call}" if field else f"in {which_call}"
     return UnexpectedResponseError(
-        f"Tuple's response isn't as documented: {problem} {location}. No row of that page was "
-        "written. Look for a newer version of tap-tuple, or report this message."
+        f"Tuple's response isn't as documented: {problem} {location}. No rows from this "
+        "page of calls were written. Look for a newer version of tap-tuple, or report this message."
     )
 
 

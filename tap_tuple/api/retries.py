@@ -227,8 +227,8 @@ class Retries:
                 "api_url."
             )
         return (
-            f"No valid response from {self._url} {tried}: {reason}. Run again later. If it "
-            "persists, check api_url and your network."
+            f"No valid response from {self._url} {tried}: {reason}. Run again later. If the "
+            "problem persists, check api_url and your network."
         )
 
 

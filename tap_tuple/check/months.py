@@ -73,7 +73,7 @@ def _get_one(probe: Probe, time_range: TimeRange) -> Reply:
 
 def _count(reply: Reply) -> int:
     if reply.total_count is None:
-        reject(f"Tuple sends no X-Total-Count, so there's nothing to count by. {ADVICE}")
+        reject(f"Tuple sent no valid X-Total-Count, so the calls can't be counted. {ADVICE}")
     if reply.total_count < len(reply.calls):
         reject(f"Tuple's X-Total-Count is wrong, so the counts can't be trusted. {ADVICE}")
     return reply.total_count

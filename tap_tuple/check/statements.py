@@ -162,7 +162,7 @@ def null_fields(responses: Responses) -> Outcome:
     return observed(join_names(responses.fields.null) or "none")
 
 
-@statement("Calls", "Decimals of ended_at")
+@statement("Calls", "Decimal places in ended_at")
 def decimals_of_timestamps(responses: Responses) -> Outcome:
     return observed(str(responses.decimals)) if responses.end_times else NO_CALLS
 
@@ -175,22 +175,22 @@ def calls_are_sorted(responses: Responses) -> Outcome:
     return holds_if(end_times == sorted(end_times), "a call is out of order")
 
 
-@statement("Order", "Several calls end at the same time", needs_calls=1)
+@statement("Order", "Calls with the same ended_at", needs_calls=1)
 def calls_share_an_end(responses: Responses) -> Outcome:
-    return observed("yes" if _has_ties(responses.end_times) else "no")
+    return observed("some" if _has_ties(responses.end_times) else "none")
 
 
-@statement("Order", "Calls that end at the same time keep their order")
+@statement("Order", "Order of calls with the same ended_at")
 def order_of_ties_is_stable(responses: Responses) -> Outcome:
     if not _has_ties(responses.end_times):
-        return not_checked("there were no such calls")
+        return not_checked("no calls have the same ended_at")
     if responses.calls_changed:
         return CHANGED
     before, after = (
         [call.get("id") for call in reply.calls]
         for reply in (responses.all_calls, responses.all_calls_again)
     )
-    return observed("yes" if before == after else "no")
+    return observed("stable" if before == after else "changes from request to request")
 
 
 @statement("Time range", "With a malformed since, the status is 422")

@@ -18,7 +18,7 @@ def serve(port: int, seed: int) -> None:
     try:
         served = Sandbox(Company(seed), port=port)
     except OSError as error:
-        msg = f"Port {port} is unavailable: {error.strerror}."
+        msg = f"Port {port} is unavailable: {error.strerror}. Choose another --port."
         raise click.ClickException(msg) from None
     with served as sandbox, suppress(KeyboardInterrupt):
         click.echo(f"export TAP_TUPLE_API_URL={sandbox.url}")

@@ -203,8 +203,8 @@ def check_state(file: IO[str], logger: logging.Logger) -> IO[str]:
         logger.info("%s is empty, so everything is read from the start.", name)
         return io.StringIO("{}")
 
-    state = _parse_object(text, name)
     advice = "Pass a state, a STATE message, or the output of 'meltano state get'."
+    state = _parse_object(text, name, advice)
     for wrapping in ("value", "singer_state"):
         state = state.get(wrapping, state)
         if not isinstance(state, dict):
@@ -219,21 +219,28 @@ def check_state(file: IO[str], logger: logging.Logger) -> IO[str]:
 
 def check_catalog(file: IO[str]) -> IO[str]:
     """Check a Singer catalog, and return it as a file that can be read again."""
-    catalog = load_object(file, "--catalog")
+    advice = "Create one with --discover."
+    catalog = load_object(file, "--catalog", advice)
     try:
         msgspec.convert(catalog, CatalogFile)
         Catalog.from_dict(deepcopy(catalog))
     except msgspec.ValidationError as error:
-        reject(f"--catalog isn't a Singer catalog: {error}. Create one with --discover.")
+        reject(f"--catalog isn't a Singer catalog: {error}. {advice}")
     except Exception as error:  # noqa: BLE001 - the SDK may raise anything for a malformed schema
         kind = type(error).__name__
-        reject(f"--catalog isn't a Singer catalog ({kind}). Create one with --discover.")
+        reject(f"--catalog isn't a Singer catalog ({kind}). {advice}")
     return io.StringIO(json.dumps(catalog))
 
 
-def load_object(source: Path | IO[str], name: str) -> dict[str, Any]:
-    """Load a JSON object from a file that error messages refer to as `name`."""
-    return _parse_object(_read(source, name), name)
+def load_object(source: Path | IO[str], name: str, advice: str) -> dict[str, Any]:
+    """Load a JSON object from a file.
+
+    Args:
+        source: The file.
+        name: What error messages call it.
+        advice: What to do if it doesn't contain a JSON object.
+    """
+    return _parse_object(_read(source, name), name, advice)
 
 
 def _read(source: Path | IO[str], name: str) -> str:
@@ -252,11 +259,11 @@ def _read(source: Path | IO[str], name: str) -> str:
     return text.removeprefix(byte_order_mark)
 
 
-def _parse_object(text: str, name: str) -> dict[str, Any]:
+def _parse_object(text: str, name: str, advice: str) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(text)
     except (ValueError, RecursionError) as error:
-        reject(f"{name} isn't JSON: {error}.")
+        reject(f"{name} isn't JSON: {error}. {advice}")
     if not isinstance(value, dict):
-        reject(f"{name} isn't a JSON object.")
+        reject(f"{name} isn't a JSON object. {advice}")
     return value

@@ -99,7 +99,7 @@ class PagewiseStream(Stream):
         key = state.get(REPLICATION_KEY, self.replication_key)
         if key != self.replication_key:
             self.logger.warning(
-                "Ignoring the bookmark of %s, because its replication key is %r, not %r. "
+                "Ignoring the bookmark of %r, because its replication key is %r, not %r. "
                 "Reading everything from the start.",
                 self.name,
                 key,
@@ -109,7 +109,7 @@ class PagewiseStream(Stream):
             _ = self.bookmark
         except (TypeError, ValueError):
             reject(
-                f"The bookmark of {self.name} isn't a timestamp. Correct the state, or run with "
+                f"The bookmark of {self.name!r} isn't a timestamp. Correct the state, or run with "
                 "--full-refresh."
             )
 
@@ -202,7 +202,7 @@ class PagewiseStream(Stream):
         for key in (entry.replication_key, entry.metadata.root.replication_key):
             if key not in (None, own_replication_key):
                 reject(
-                    f"--catalog sets the replication key of {self.name!r} to {key!r}. Remove that, "
+                    f"--catalog sets the replication key of {self.name!r} to {key!r}. Remove it, "
                     f"or set it to {own_replication_key!r}."
                 )
         for method in _replication_methods(entry):

@@ -137,7 +137,7 @@ class TestDecoding:
             decode(calls)
 
         assert message in str(error.value)
-        assert ". No row of that page was written. Look for a newer version" in str(error.value)
+        assert ". No rows from this page of calls were written. Look for" in str(error.value)
         assert "canary" not in str(error.value)
 
 

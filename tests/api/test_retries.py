@@ -263,7 +263,7 @@ class TestGivingUp:
         assert client.attempts == 8
         assert message == (
             f"No valid response from {URL} after 8 attempts: Tuple responded with HTTP 500. Run "
-            "again later. If it persists, check api_url and your network."
+            "again later. If the problem persists, check api_url and your network."
         )
 
     def test_first_contact_ends_after_30_seconds(self) -> None:
@@ -333,8 +333,8 @@ class TestGivingUp:
 
         assert client.run(CONNECTION_TEST_POLICY) == (
             f"No valid response from {URL} after 2 attempts: the response was invalid or truncated "
-            "(ChunkedEncodingError). Run again later. If it persists, check api_url and your "
-            "network."
+            "(ChunkedEncodingError). Run again later. If the problem persists, check api_url and "
+            "your network."
         )
 
 

@@ -28,7 +28,7 @@ def test_output_has_a_line_per_statement(
 
     assert done.returncode == 0
     assert "\n  holds        since is inclusive\n" in done.stdout
-    assert "\n  observed     Decimals of ended_at: 3\n" in done.stdout
+    assert "\n  observed     Decimal places in ended_at: 3\n" in done.stdout
     assert "holds: 25, " in done.stdout
     assert "template=api-check.yml" in done.stdout
     assert "\x1b" not in done.stdout
@@ -125,7 +125,9 @@ def test_missing_token_is_an_error(check_command: CheckCommand) -> None:
     done = check_command()
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert "api_token is missing. Set it to one of" in done.stderr.splitlines()[-1]
+    assert (
+        "api_token is missing. Set it, or the environment variable" in done.stderr.splitlines()[-1]
+    )
 
 
 def test_rejected_token_is_an_error(serve: SandboxFactory, check_command: CheckCommand) -> None:
@@ -181,7 +183,7 @@ def test_months_require_x_total_count(serve: SandboxFactory, check_command: Chec
     done = check_command("--months", "--format", "csv", sandbox=sandbox)
 
     assert done.returncode == 2
-    assert "Tuple sends no X-Total-Count" in done.stderr.splitlines()[-1]
+    assert "Tuple sent no valid X-Total-Count" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -21,14 +21,20 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("test")
 BYTE_ORDER_MARK = "\ufeff"
-OPTIONS = ["--config", "--state", "--catalog"]
+CONFIG_ADVICE = "Write the settings as a JSON object."
+ADVICE = {
+    "--config": CONFIG_ADVICE,
+    "--state": "Pass a state, a STATE message, or the output of 'meltano state get'.",
+    "--catalog": "Create one with --discover.",
+}
+OPTIONS = list(ADVICE)
 
 
 def load(option: str, text: str) -> Any:
     """Check the text of an input file, and return its contents."""
     file = io.StringIO(text)
     if option == "--config":
-        return load_object(file, option)
+        return load_object(file, option, CONFIG_ADVICE)
     checked = check_state(file, LOGGER) if option == "--state" else check_catalog(file)
     return json.load(checked)
 
@@ -105,13 +111,14 @@ MALFORMED = [
 ]
 
 
-@pytest.mark.parametrize(("option", "text", "message"), MALFORMED)
+@pytest.mark.parametrize(("option", "text", "message"), MALFORMED, ids=lambda value: value[:200])
 def test_malformed_file_is_rejected(option: str, text: str, message: str) -> None:
     with pytest.raises(ConfigurationError) as error:
         load(option, text)
 
     assert str(error.value).startswith(option)
     assert message in str(error.value)
+    assert str(error.value).endswith(f" {ADVICE[option]}")
     assert "\n" not in str(error.value)
 
 

@@ -61,7 +61,7 @@ class TestBookmark:
     @pytest.mark.parametrize("value", [7, "yesterday", ""])
     def test_invalid_bookmark_is_rejected(self, value: Any) -> None:
         with pytest.raises(
-            ConfigurationError, match=r"^The bookmark of calls isn't a timestamp\. "
+            ConfigurationError, match=r"^The bookmark of 'calls' isn't a timestamp\. "
         ):
             streams_with(state_of(value, minute(1)))
 
@@ -125,7 +125,9 @@ def test_start_date_after_the_bookmark_logs_a_warning(
 
     run = tap(config=config, state=state_of(minute(10), minute(25)))
 
-    line = "start_date is after the bookmark of calls. Calls in between are not read."
+    line = (
+        "start_date is after the bookmark of 'calls', so calls that ended in between aren't read."
+    )
     assert run.stderr.count(line) == 1
 
 
@@ -252,7 +254,7 @@ def test_invalid_bookmark_is_reported_before_any_output(tap: TapCommand) -> None
     run = tap(config={"api_token": "sk-tuple-x"}, state=state_of("yesterday", None))
 
     assert run.only_error == (
-        "The bookmark of calls isn't a timestamp. Correct the state, or run with --full-refresh."
+        "The bookmark of 'calls' isn't a timestamp. Correct the state, or run with --full-refresh."
     )
     assert run.stdout == ""
 
@@ -261,7 +263,7 @@ def test_future_bookmark_logs_a_warning(tap: TapCommand, serve: SandboxFactory) 
     run = tap(config=config_for(serve(make_calls(3))), state=state_of("2099-01-01T00:00:00Z", None))
 
     warning = (
-        "The bookmark of calls is in the future (2099-01-01T00:00:00.000Z), so it doesn't "
+        "The bookmark of 'calls' is in the future (2099-01-01T00:00:00.000Z), so it won't "
         "advance until then. Correct the state, or run with --full-refresh."
     )
     assert run.stderr.count(warning) == 1
@@ -275,7 +277,7 @@ def test_ignored_bookmark_logs_a_warning(tap: TapCommand, serve: SandboxFactory)
 
     assert (
         run.stderr.count(
-            "Ignoring the bookmark of calls, because its replication key is 'updated_at'"
+            "Ignoring the bookmark of 'calls', because its replication key is 'updated_at'"
         )
         == 1
     )
