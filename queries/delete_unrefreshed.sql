@@ -1,9 +1,9 @@
 -- Deletes rows that a full refresh didn't send: calls and participations that Tuple no longer has.
 -- Replace REFRESHED_AT with the time (UTC) when the refresh began, for example
--- 2026-03-15T14:30:00Z. In each table, this looks at the end times of the rows that the refresh
--- sent. It deletes the other rows only if their end times fall between the earliest and the latest
--- of these. So rows that the refresh didn't reach are kept, even if it was interrupted or never
--- ran. This needs the loader's metadata columns.
+-- 2026-03-15T14:30:00Z. In each table, this finds the earliest and the latest end time among the
+-- rows that the refresh sent. It deletes rows that the refresh didn't send, but only those with an
+-- end time between these two. So rows that the refresh didn't reach are kept, even if it was
+-- interrupted or never ran. This needs the loader's metadata columns.
 BEGIN;
 
 DELETE FROM "tuple".call_participations
