@@ -171,7 +171,7 @@ def problems(
 
 
 def type_problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
-    """Yield one message per setting whose value has the wrong type, without the value."""
+    """Yield one message per setting whose value has the wrong type. It doesn't quote the value."""
     for name, setting in schema["properties"].items():
         kind = KINDS.get(setting["type"][0])
         value = config.get(name)
@@ -220,7 +220,7 @@ def normalize_environment(schema: Mapping[str, Any], plugin_name: str) -> None:
 
 
 def environment_problems(schema: Mapping[str, Any], plugin_name: str) -> Iterator[str]:
-    """Yield one message per environment variable with an invalid type or `__else__` value."""
+    """Yield one message per environment variable with a malformed or unsupported value."""
     for name, setting in schema["properties"].items():
         variable = environment_variable(name, plugin_name)
         kind = KINDS.get(setting["type"][0])

@@ -28,7 +28,8 @@ def _schema(*properties: Property[Any]) -> dict[str, Any]:
     del schema["$schema"]
     for column in schema["properties"].values():
         if "null" in column["type"]:
-            # Some loaders only look at the first type, and Singer's own examples put null there.
+            # Put null first, as in Singer's own examples. Some loaders only look at the first type,
+            # and would make the column required.
             others = [name for name in column["type"] if name != "null"]
             column["type"] = ["null", *others]
     return schema

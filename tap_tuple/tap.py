@@ -150,7 +150,7 @@ class TapTuple(Tap):
         command_line.help = cls.help_text
         for option in command_line.params:
             if isinstance(option.type, click.File):
-                # Open files lazily. With --test, they are never read, and would stay open.
+                # Open files lazily. With --test, they are never read, so they'd never be closed.
                 option.type = click.File(lazy=True)
         return command_line
 

@@ -142,7 +142,10 @@ class TupleStream(RESTStream[ParseResult]):
 
     @property
     def retry_policy(self) -> RetryPolicy:
-        """The retry policy: least patient in a connection test, most once Tuple has responded."""
+        """The retry policy, which is least patient in a connection test.
+
+        In any other run, it becomes more patient once Tuple has responded.
+        """
         is_connection_test = self.ABORT_AT_RECORD_COUNT is not None
         if is_connection_test:
             return CONNECTION_TEST_POLICY

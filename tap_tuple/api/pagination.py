@@ -2,10 +2,10 @@
 
 There are two modes:
 
-**By instant.** Page numbers count from the start of the range. If a call is deleted after page 2
-has been read, the first call of page 3 moves to page 2 and is never seen. An instant doesn't shift.
-So each request asks for the calls that ended no earlier than one second before the last one seen.
-With a page size of three::
+**By instant.** Page numbers are unreliable, because they count from the start of the range. If a
+call is deleted after page 2 has been read, the first call of page 3 moves to page 2 and is never
+seen. An instant doesn't shift. So each request starts one second before the end of the last call
+seen. With a page size of three::
 
     since=08:00:00&per_page=3           calls that ended at 09:00:00, 09:10:00 and 09:20:00
     since=09:19:59&per_page=4           the last of them again, and three new ones
@@ -25,9 +25,9 @@ at most four calls per page::
 
 A pass may need several rounds over the pages. Calls may shift, or the server may order calls with
 the same `ended_at` differently in each response. Then one call may appear twice and another not at
-all, so the tap reads the pages again, until it has seen as many calls as the pages have entries. It
-also starts another round if a page was short, or if X-Total-Count or an earlier pass shows that
-calls are missing.
+all, so the tap reads the pages again, until it has seen as many distinct calls as the pages have
+entries. It also starts another round if a page was short, or if X-Total-Count or an earlier pass
+shows that calls are missing.
 
 A server can't keep the tap busy forever. If rounds or passes keep finding nothing new, the tap
 continues without the missing calls, or fails if the server insists that there are more pages.
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from tap_tuple.api.response import Call
 
 OVERLAP = timedelta(seconds=1)
-"""How far before the last call the next request starts.
+"""The next request's `since` is this long before the `ended_at` of the last call.
 
 The API may keep more precise times than its JSON shows.
 """
@@ -285,9 +285,9 @@ class CallPages(HeaderLinkPaginator):
     ) -> bool:
         """Return whether this pass has seen the last call of the time range.
 
-        A link to the next page overrides everything. Otherwise, it's the end if X-Total-Count is
-        reached, or if the page has nothing new and isn't full, and no calls are known to be
-        missing.
+        A link to the next page means that it hasn't. Otherwise, reaching X-Total-Count means that
+        it has. So does a page that has nothing new and isn't full, unless calls are known to be
+        missing and the tap hasn't given up on them yet.
         """
         if self._has_next_link(response):
             return False
@@ -310,7 +310,7 @@ class CallPages(HeaderLinkPaginator):
         return next_query > self._query and repeated < capacity
 
     def _may_have_skipped_calls(self, settled_until: datetime | None) -> bool:
-        """Return whether the pages of this round lack calls and should be read again."""
+        """Return whether this round may have skipped calls, so its pages should be read again."""
         has_given_up = self._fruitless_rounds >= MAX_ROUNDS_FOR_REPEATS
         if self._has_all_calls_on_page_1 or has_given_up:
             return False

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 WINDOW_SECONDS = 60.0
-"""The API limits the number of requests in this time."""
+"""The API limits the number of requests per window of this length."""
 MARGIN_SECONDS = 0.25
 """Added to a window, in case the server's clock is coarse."""
 MAX_REMEMBERED_REQUESTS = 10_000

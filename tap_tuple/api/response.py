@@ -41,7 +41,7 @@ class User(msgspec.Struct, gc=False):
 
 
 class Participation(msgspec.Struct, gc=False):
-    """The time that one person spent in a call. Someone who rejoins has several."""
+    """A period that one person spent in a call. Someone who rejoins has several."""
 
     id: Int64
     joined_at: datetime | None = None

@@ -59,8 +59,8 @@ RUN_POLICY = RetryPolicy(
 FIRST_CONTACT_POLICY = RUN_POLICY._replace(
     timeout_seconds=30, max_attempts=20, max_timeouts=2, max_seconds=30, max_backoff_seconds=8
 )
-"""Before Tuple's first response, the URL or a proxy may be wrong. Someone may also be watching: the
-tap can't tell Meltano's ``config test`` from an ordinary run."""
+"""Until Tuple has responded, failures may be due to a wrong URL or proxy. Someone may also be
+watching: the tap can't tell Meltano's ``config test`` from an ordinary run."""
 CONNECTION_TEST_POLICY = RetryPolicy(
     timeout_seconds=6,
     deadline_seconds=6,

@@ -87,7 +87,7 @@ def check_command(
     if months:
         started_at = datetime.now(UTC)
         time_range = time_range_of_run(tap.config, bookmarks=(), started_at=started_at)
-        # Count all months before printing any: a partial list would look like deleted calls.
+        # Count all months before printing any. In a partial list, calls would seem to be deleted.
         counts = list(count_calls_per_month(Probe(stream, tap.logger), time_range))
         PRINT_MONTHS[output_format](counts)
         return 0

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
     Check = Callable[[Responses], Outcome]
 
-# These limits must not reveal the number of calls. So each limit is either shared by several
-# statements, or a power of ten, which reveals only the order of magnitude. That is printed anyway.
+# A statement that needs more calls than there are is reported as not checked. So that this doesn't
+# reveal the number of calls, each minimum is either shared by several statements, or a power of
+# ten. A power of ten reveals only the order of magnitude, which is printed anyway.
 MORE_THAN_A_SMALL_PAGE = SMALL_PAGE + 1
 DEFAULT_PER_PAGE = 100
 """As documented."""

@@ -38,7 +38,7 @@ FOUNDED = date(2020, 1, 6)
 TENURE_WEEKS = (104, 520)
 WEEKS_BETWEEN_HOLIDAYS = (17, 26)
 HOLIDAY_WEEKS = (1, 2)
-# For how many days, counted from their first Monday, newcomers make only solo calls.
+# How long newcomers make only solo calls, in days from their first Monday.
 DAYS_ALONE = (0, 0, 1, 2, 3, 4, 7, 9)
 
 # How likely people are to take part in a call.
@@ -103,7 +103,8 @@ class Team(NamedTuple):
     utc_offset: int  # hours, the same all year
 
 
-# From Europe to the US West Coast, so that everyone's working day fits into one UTC day.
+# From Europe to the US West Coast, so that most of everyone's working day falls into one UTC day.
+# Calls that would run past midnight UTC don't happen.
 TEAMS = (
     *(Team(seats, utc_offset=2) for seats in (7, 6, 8, 5)),
     *(Team(seats, utc_offset=-4) for seats in (9, 7, 6)),
@@ -244,7 +245,7 @@ class Company:
         ]
 
     def _rng(self, subject: str) -> Random:
-        """Return a random generator for a subject, which is the same in every process."""
+        """Return a random number generator that depends only on the seed and the subject."""
         return Random(f"{self._seed}:{subject}")  # noqa: S311 - a simulation, nothing secret
 
     def _calls_of(self, day: date) -> list[Call]:
@@ -295,7 +296,7 @@ class Company:
         )
 
     def _plans(self, rng: Random, at_work: list[Seat], solo: set[Seat]) -> Iterator[Plan]:
-        """Return the calls that people want to start on a day."""
+        """Yield the calls that people want to start on a day."""
         for caller in at_work:
             calls = CALLS_ON_A_BUSY_DAY * caller.keenness * rng.random()
             for _ in range(int(calls + rng.random())):
@@ -347,7 +348,7 @@ def _share_at_work(day: date) -> float:
 
 
 def _planning_meetings(rng: Random, at_work: list[Seat]) -> Iterator[Plan]:
-    """Return each team's weekly planning meeting."""
+    """Yield each team's weekly planning meeting."""
     for team in range(len(TEAMS)):
         members = [s for s in at_work if s.team == team and rng.random() < s.keenness]
         if len(members) > 1:

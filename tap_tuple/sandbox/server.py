@@ -79,7 +79,7 @@ class CallLog:
 
 @dataclass(slots=True)
 class Response:
-    """A response to a client. A fault turns it into another one."""
+    """A response to a client. A fault may replace it with a different response, or with none."""
 
     status: int
     body: bytes

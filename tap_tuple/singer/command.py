@@ -1,4 +1,4 @@
-"""The command line: files are checked before they are used, and every failure is one line."""
+"""The command line: check files before they are used, and log each failure as one line."""
 
 from __future__ import annotations
 
@@ -175,8 +175,8 @@ def stop_on_signals() -> None:
     """Stop immediately on SIGINT and SIGTERM.
 
     The last STATE already shows which rows have been written completely. The SDK's handler writes
-    another one, which would block if the target has stopped reading. It also exits with 0, as if
-    the run were complete.
+    another one. That write would block if the target has stopped reading. The SDK's handler also
+    exits with 0, as if the run were complete.
 
     This handler only raises an exception, because logging a line may fail if the signal arrives
     while another line is being logged. `logging` would swallow that failure, and the run would

@@ -1,4 +1,4 @@
-"""Redaction: no log line shows a token, an email, or the value of a row."""
+"""Redaction: no log line shows a token, an email, or data from a row."""
 
 from __future__ import annotations
 

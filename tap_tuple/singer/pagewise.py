@@ -5,8 +5,8 @@ moves bookmarks per record. Here, only the parent is synced. For each page, it w
 rows, then its own, and then advances the bookmarks.
 
 A parent derives from `PagewiseParent`. Its `get_records` calls `write_page` for each page, within
-`children_open`, and returns nothing. A child derives from `PagewiseChild`. `rows_of` returns the
-rows for an item of a page.
+`children_open`, and returns an empty iterable. A child derives from `PagewiseChild`. `rows_of`
+returns the rows for an item of a page.
 
 These private members of the SDK are used, because there is no public alternative:
 
@@ -251,7 +251,7 @@ class PagewiseChild(PagewiseStream):
 
     @contextmanager
     def open(self) -> Generator[None]:
-        """Write the SCHEMA, so that even a table without rows is created, and start the metrics."""
+        """Write the SCHEMA, which creates the table even without rows, and start the metrics."""
         self._write_schema_message()
         with self.get_record_counter(), self.get_sync_timer():
             yield
