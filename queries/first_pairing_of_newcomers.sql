@@ -1,7 +1,7 @@
--- When did newcomers first pair, and with whom? No date means not yet. Newcomers are people
--- first seen over 30 days after the data begins. If left_at is null, the person is assumed to
--- have stayed until the end of the call. Deleted accounts count as partners, but not as
--- newcomers.
+-- When did newcomers first pair, and with whom? No date means that they haven't paired yet.
+-- Newcomers are people first seen over 30 days after the data begins. If left_at is null, the
+-- person is assumed to have stayed until the end of the call. Deleted accounts count as partners,
+-- but not as newcomers.
 WITH stays AS (
     SELECT
         call_id,

@@ -1,6 +1,6 @@
--- When was each pair of people last together, groups included? The most recent pairs come first.
--- If left_at is null, the person is assumed to have stayed until the end of the call. Deleted
--- accounts are left out.
+-- When was each pair of people last in a call together? Calls with more than two people count, too.
+-- The most recent pairs come first. If left_at is null, the person is assumed to have stayed until
+-- the end of the call. Deleted accounts are left out.
 WITH stays AS (
     SELECT
         call_id,

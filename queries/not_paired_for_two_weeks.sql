@@ -1,7 +1,7 @@
--- Who hasn't paired in the 14 days before the newest call ended, and when did they last pair? No
--- date means never. The last column shows when they last left any call. If left_at is null, the
--- person is assumed to have stayed until the end of the call. Deleted accounts count as
--- partners, but not as people.
+-- Who didn't pair in the 14 days before the newest call ended, and when did they last pair? No date
+-- means never. The last column shows when they were last in a call, with or without others. If
+-- left_at is null, the person is assumed to have stayed until the end of the call. Deleted accounts
+-- count as partners, but not as people.
 WITH stays AS (
     SELECT
         call_id,

@@ -284,7 +284,10 @@ def main(database: str, schema: str, output: str, *, pseudonyms: bool, no_people
         part.write_text(make_page(results, pseudonyms=pseudonyms, no_people=no_people), "utf-8")
         part.replace(output)
     except (duckdb.CatalogException, psycopg.errors.UndefinedTable):
-        fail(f"Schema {schema} lacks a table. Load both streams, or use another --schema.")
+        fail(
+            f"Schema {schema} is missing calls or call_participations. Load both streams, or use "
+            "another --schema."
+        )
     except (duckdb.Error, psycopg.Error) as error:
         fail(" ".join(str(error).partition("\n\n")[0].split()))
     except OSError as error:

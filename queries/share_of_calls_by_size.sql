@@ -1,6 +1,6 @@
 -- How many calls have one participant, two, or more? "Unknown" means that a call has no
--- participations. Rejoins count once, and all the deleted accounts of a call together count as one
--- person.
+-- participations. Someone who rejoins counts as one participant, and all deleted accounts in a call
+-- together count as one.
 WITH sizes AS (
     SELECT
         call_id,

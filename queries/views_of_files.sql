@@ -1,7 +1,8 @@
 -- Views of the files that target-jsonl writes into output/, with the latest version of each row.
 -- In the folder of the Meltano project: duckdb files.duckdb -f queries/views_of_files.sql.
--- File names contain the time of the run, so later files, and later lines in a file, are newer. The
--- views read all files again for each query. Tested with DuckDB 1.2 and 1.5.
+-- File names contain the time of the run, so the latest version of a row is in the file with the
+-- latest time in its name. Within a file, later lines are newer. The views read all files again for
+-- each query. Tested with DuckDB 1.2 and 1.5.
 CREATE SCHEMA IF NOT EXISTS "tuple";
 
 CREATE OR REPLACE VIEW "tuple".calls AS

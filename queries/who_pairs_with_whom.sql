@@ -1,7 +1,7 @@
--- In how many calls and for how many minutes was each pair of people together, groups included?
--- Rejoins count once. If left_at is null, the person is assumed to have stayed until the end of
--- the call. Deleted accounts are left out, and so are pairs who spent less than a minute
--- together.
+-- In how many calls was each pair of people together, and for how many minutes? Calls with more
+-- than two people count, too. A call or a minute counts only once, even if someone rejoins. If
+-- left_at is null, the person is assumed to have stayed until the end of the call. Deleted accounts
+-- are left out, and so are pairs who spent less than a minute together.
 WITH stays AS (
     SELECT
         call_id,

@@ -524,7 +524,10 @@ class TestTextInsteadOfCharts:
             pytest.param(
                 [monday_call(60)],
                 set(),
-                ["How 0 people paired 2 Mar 2026: 1 call.", "The only call had nobody on record"],
+                [
+                    "How 0 people paired 2 Mar 2026: 1 call.",
+                    "The only call had no recorded participants",
+                ],
                 id="one empty call",
             ),
             pytest.param(
