@@ -111,7 +111,7 @@ class CallSync(PagewiseParent, TupleStream):
             if stream.bookmark < self.time_range.since:
                 self.logger.warning(
                     "start_date is after the bookmark of %r, so calls that ended in between aren't "
-                    "read. To read them, set an earlier start_date, or none.",
+                    "read. To read them, set an earlier start_date, or remove it.",
                     stream.name,
                 )
 

@@ -46,7 +46,7 @@ CONFIG_ADVICE = 'Write the settings as a JSON object, for example {"start_date":
 
 
 class TapTuple(Tap):
-    """Singer tap for Tuple, the remote pair programming app: completed calls and who took part."""
+    """Singer tap for completed calls in Tuple, the remote pair programming app."""
 
     name = "tap-tuple"
     message_writer_class = LineWriter

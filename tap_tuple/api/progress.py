@@ -7,6 +7,8 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from tap_tuple.text import count
+
 if TYPE_CHECKING:
     import logging
 
@@ -49,7 +51,8 @@ class Progress:
 
     def _report(self) -> None:
         if not self.calls_read or not self.calls_missing:
-            self._logger.info("Read %s calls, page %d.", f"{self.calls_read:,}", self.pages_read)
+            calls = count(self.calls_read, "call")
+            self._logger.info("Read %s, page %d.", calls, self.pages_read)
             return
         total = self.calls_read + self.calls_missing
         self._logger.info(

@@ -281,7 +281,9 @@ def oversized_pages(responses: Responses) -> Outcome:
     size = len(reply.calls)
     if size == MAX_PER_PAGE:
         return observed("accepted, with at most 1000 calls")
-    return observed("accepted, with " + ("more" if size > MAX_PER_PAGE else "fewer") + " calls")
+    if size > MAX_PER_PAGE:
+        return observed("accepted, with more than 1000 calls")
+    return observed("accepted, with fewer than 1000 calls")
 
 
 @statement("Pages", "Page 2 continues page 1", compares_responses=True)
@@ -295,7 +297,7 @@ def pages_continue(responses: Responses) -> Outcome:
     if ids_of(first) & ids_of(second):
         if is_split_tie:
             return not_checked("calls that end at the same time change places")
-        return differs("page 2 repeats a call of page 1")
+        return differs("page 2 repeats a call from page 1")
     expected_end_times = responses.end_times[page_size : page_size + len(end_times)]
     return holds_if(
         bool(end_times) and end_times == expected_end_times, "page 2 doesn't have the next calls"
@@ -339,7 +341,7 @@ def link_has_next(responses: Responses) -> Outcome:
 
 @statement(
     "Headers",
-    "Link has prev on page 2, and not on page 1",
+    "Link has prev on page 2, but not on page 1",
     needs_calls=MORE_THAN_A_SMALL_PAGE,
     compares_responses=True,
 )

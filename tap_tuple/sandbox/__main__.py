@@ -12,7 +12,9 @@ from tap_tuple.sandbox.server import PATH, Sandbox
 
 @click.command()
 @click.option("--port", default=0, show_default="a free one", help="The port to listen on.")
-@click.option("--seed", default=DEFAULT_SEED, show_default=True, help="Selects the company.")
+@click.option(
+    "--seed", default=DEFAULT_SEED, show_default=True, help="Selects the fictional company."
+)
 def serve(port: int, seed: int) -> None:
     """Run a mock of Tuple's API on 127.0.0.1, and print how to reach it."""
     try:

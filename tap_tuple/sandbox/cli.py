@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class TapTupleSandbox(TapTuple):
-    """tap-tuple against a mock of Tuple's API with believable calls. It needs no token."""
+    """Singer tap for a mock of Tuple's API, which serves a fictional company's calls."""
 
     name = "tap-tuple-sandbox"
     package_name = "tap-tuple"
     help_text = (
         "Run tap-tuple against a mock of Tuple's API, which serves a year of calls from a "
-        "fictional company. It needs no token."
+        "fictional company. You don't need a token."
     )
     sandbox: ClassVar[Sandbox]
 

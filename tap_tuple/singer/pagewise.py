@@ -202,8 +202,8 @@ class PagewiseStream(Stream):
         for key in (entry.replication_key, entry.metadata.root.replication_key):
             if key not in (None, own_replication_key):
                 reject(
-                    f"--catalog sets the replication key of {self.name!r} to {key!r}. Remove it, "
-                    f"or set it to {own_replication_key!r}."
+                    f"--catalog sets the replication key of {self.name!r} to {key!r}, but the tap "
+                    f"only supports {own_replication_key!r}. Correct or remove it."
                 )
         for method in _replication_methods(entry):
             if method not in (REPLICATION_INCREMENTAL, REPLICATION_FULL_TABLE):
@@ -332,16 +332,16 @@ def explain_failed_map(stream_name: str, config: Mapping[str, Any]) -> Generator
     try:
         yield
     except Exception as error:  # noqa: BLE001 - an expression may raise anything
-        maps = " or ".join(_map_names(stream_name, config))
+        maps = " or ".join(map(repr, _map_names(stream_name, config)))
         missing_settings = _missing_map_settings(config)
         if missing_settings:
             reject(
-                f"stream_maps: the map of {maps} failed. Its expressions need "
+                f"stream_maps: the map for {maps} failed. Its expressions need "
                 f"{' and '.join(map(repr, missing_settings))} in stream_map_config."
             )
         kind = type(error.__cause__ or error).__name__
         reject(
-            f"stream_maps: the map of {maps} failed with {kind}. Check its expressions, and "
+            f"stream_maps: the map for {maps} failed with {kind}. Check its expressions, and "
             "the settings and columns that they use."
         )
 

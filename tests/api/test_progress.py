@@ -66,11 +66,12 @@ def test_progress_is_logged_after_exactly_ten_seconds(
 @pytest.mark.parametrize(
     ("calls", "missing", "message"),
     [
+        (1, None, "Read 1 call, page 1."),
         (5, None, "Read 5 calls, page 1."),
         (1200, 0, "Read 1,200 calls, page 1."),
         (0, 40, "Read 0 calls, page 1."),
     ],
-    ids=["unknown total", "nothing missing", "nothing new"],
+    ids=["one call", "unknown total", "nothing missing", "nothing new"],
 )
 def test_time_left_is_omitted_if_it_is_unknown(
     clock: SimulatedClock,

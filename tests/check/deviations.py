@@ -201,7 +201,7 @@ DEVIATIONS: dict[str, dict[str, Deviation]] = {
         "never": with_header("Link", lambda link: link if "prev" in link else ""),
         "always": with_header("Link", lambda link: f'{link}, <x>; rel="next"'.strip(", ")),
     },
-    "Link has prev on page 2, and not on page 1": {
+    "Link has prev on page 2, but not on page 1": {
         "never": with_header("Link", lambda link: link.replace('rel="prev"', 'rel="first"')),
         "always": with_header("Link", lambda link: f'{link}, <x>; rel="prev"'.strip(", ")),
     },

@@ -641,14 +641,14 @@ class TestBadInput:
             connection.execute(f'CREATE SCHEMA "{database.schema}"')
             connection.commit()
 
-        self.check(database.generate(), database.output, f"Schema {database.schema} lacks a table")
+        self.check(database.generate(), database.output, f"Schema {database.schema} is missing calls")
 
     def test_missing_schema_is_reported_on_one_line(self, database: Database) -> None:
         database.load(*KNOWN_CALLS)
 
         run = database.generate("--schema", 'o"ther')
 
-        self.check(run, database.output, 'Schema o"ther lacks a table')
+        self.check(run, database.output, 'Schema o"ther is missing calls')
 
     def test_unrelated_tables_are_reported_on_one_line(self, duckdb_file: Database) -> None:
         with closing(duckdb.connect(duckdb_file.address)) as connection:

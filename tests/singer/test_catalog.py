@@ -145,7 +145,7 @@ def test_catalog_without_keys_uses_the_default_keys(tap: TapCommand, serve: Sand
     [
         (
             {"replication-key": "started_at"},
-            "to 'started_at'. Remove it, or set it to 'call_ended_at'.",
+            "to 'started_at', but the tap only supports 'call_ended_at'. Correct or remove it.",
         ),
         (
             {"forced-replication-method": "LOG_BASED"},

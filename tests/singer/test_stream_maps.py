@@ -373,7 +373,7 @@ def test_failing_expression_is_reported_without_its_value(
     )
 
     assert CANARY not in run.stdout
-    assert run.only_error.startswith("stream_maps: the map of call_participations failed with ")
+    assert run.only_error.startswith("stream_maps: the map for 'call_participations' failed with ")
 
 
 def test_error_in_the_map_of_a_stream_copy_names_the_copy(
@@ -384,7 +384,7 @@ def test_error_in_the_map_of_a_stream_copy_names_the_copy(
     run = tap(config=config_for(serve(canary_calls()), stream_maps=maps))
 
     (error,) = run.errors
-    assert error.startswith("stream_maps: the map of people failed with ")
+    assert error.startswith("stream_maps: the map for 'people' failed with ")
 
 
 def test_missing_stream_map_config_setting_is_named(tap: TapCommand, serve: SandboxFactory) -> None:
@@ -397,7 +397,7 @@ def test_missing_stream_map_config_setting_is_named(tap: TapCommand, serve: Sand
     )
 
     assert run.only_error == (
-        "stream_maps: the map of call_participations failed. Its expressions need 'salt' in "
+        "stream_maps: the map for 'call_participations' failed. Its expressions need 'salt' in "
         "stream_map_config."
     )
 
