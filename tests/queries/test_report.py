@@ -641,7 +641,8 @@ class TestBadInput:
             connection.execute(f'CREATE SCHEMA "{database.schema}"')
             connection.commit()
 
-        self.check(database.generate(), database.output, f"Schema {database.schema} is missing calls")
+        error = f"Schema {database.schema} is missing calls or call_participations."
+        self.check(database.generate(), database.output, error)
 
     def test_missing_schema_is_reported_on_one_line(self, database: Database) -> None:
         database.load(*KNOWN_CALLS)
