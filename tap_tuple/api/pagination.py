@@ -64,7 +64,8 @@ The API may keep more precise times than its JSON shows.
 MAX_ROUNDS_FOR_COUNT = 3
 """The sign is that X-Total-Count, or an earlier round or pass, shows more calls."""
 MAX_ROUNDS_FOR_REPEATS = 10
-"""The sign is a repeated call or a short page, so another call may be missing."""
+"""The sign is a repeated call, a short page, or a later page in an earlier round, so another call
+may be missing."""
 MAX_ROUNDS_FOR_LINK = 20
 """The sign is a link to the next page, or a full page. After this many rounds, the run fails."""
 
@@ -296,7 +297,10 @@ class CallPages(HeaderLinkPaginator):
         if count_is_reached:
             return True
 
-        may_be_followed = has_new_calls or self._is_full(calls) or self._pass.had_more_pages
+        # Deletions may have left fewer pages than in an earlier round.
+        has_given_up = self._fruitless_rounds >= MAX_ROUNDS_FOR_REPEATS
+        expects_more_pages = self._pass.had_more_pages and not has_given_up
+        may_be_followed = has_new_calls or self._is_full(calls) or expects_more_pages
         if may_be_followed:
             return False
 

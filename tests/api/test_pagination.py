@@ -302,6 +302,22 @@ class TestEnd:
         with pytest.raises(UnexpectedResponseError, match="reports more calls than it returns"):
             pages.take(make_response(link=True), calls_ending_at(10))
 
+    def test_deletions_between_rounds_are_not_an_error(self) -> None:
+        """A short page starts a second round. By then, all calls but one have been deleted."""
+        pages = CallPages(FIRST_END, 2)
+        tied = tied_calls([1, 2, 3, 4, 5])
+        server = {1: tied[:2], 2: tied[2:3], 3: tied[3:], 4: []}
+        pages.take(make_response(link=True), server[1])
+        for number, calls in server.items():
+            assert next_page(pages) == number
+            pages.take(make_response(link=number < 3), calls)
+
+        while number := next_page(pages):
+            page = pages.take(make_response(), tied[:1] if number == 1 else [])
+
+        assert pages.calls_read == 5
+        assert page.read_until == FIRST_END
+
     def test_rest_of_a_short_page_is_requested(self) -> None:
         pages = CallPages(FIRST_END, 4)
         pages.take(make_response(4), tied_calls([1, 2]))
