@@ -363,7 +363,7 @@ def _url_problems(url: str) -> Iterator[str]:
         return
 
     is_web_address = parts.scheme in {"http", "https"} and parts.hostname is not None and port != 0
-    # The SDK would replace a name in braces with the value of that setting, such as the token.
+    # The SDK would replace a setting's name in braces with its value, for example the token.
     has_forbidden_character = any(character in url for character in " {}?#")
     if not is_web_address or has_forbidden_character or not _is_header_text(url):
         yield _invalid_url(url)

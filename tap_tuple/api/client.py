@@ -173,7 +173,7 @@ class TupleStream(RESTStream[ParseResult]):
 
     @override
     def get_http_request_counter(self) -> Counter:
-        """Keep a reference to count failed requests, too. The SDK only counts successful ones."""
+        """Keep a reference, so that failed requests count too. The SDK counts only successes."""
         self._request_counter = super().get_http_request_counter()
         return self._request_counter
 

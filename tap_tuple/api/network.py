@@ -1,4 +1,4 @@
-"""Network helpers that requests lacks: reading bounded bodies, and recognizing local hosts."""
+"""Network helpers that requests lacks: limits for reading bodies, and recognizing local hosts."""
 
 from __future__ import annotations
 

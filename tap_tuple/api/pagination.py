@@ -18,7 +18,7 @@ at most four calls per page::
 
     since=09:19:59&per_page=4           four calls that ended at 09:20:00
     since=09:19:59&per_page=7           the same four: the server doesn't send longer pages
-    since=09:19:59&per_page=7&page=2    two more of them, and calls from 09:30:00 and 09:40:00
+    since=09:19:59&per_page=7&page=2    two more from 09:20:00, then 09:30:00 and 09:40:00
     since=09:19:59&per_page=7           the pass is repeated: the same calls again, ...
     since=09:19:59&per_page=7&page=2    ... here as well, so none is missing
     since=09:39:59&per_page=4           by instant again
@@ -57,10 +57,10 @@ OVERLAP = timedelta(seconds=1)
 The API may keep more precise times than its JSON shows.
 """
 
-# If there is a sign that calls are missing, the tap starts another round. After this many
-# consecutive rounds without a new call, it ignores that sign, or fails. If the order changes in
-# each response, a call has at least a 63% chance (1 - 1/e) of appearing in a round, so ten rounds
-# hardly ever miss it.
+# If there is a sign that calls are missing, the tap starts another round. Each MAX_ROUNDS_*
+# constant limits how many consecutive rounds without a new call one kind of sign can cause. After
+# that, the tap ignores the sign, or fails. If the order changes in each response, a call has at
+# least a 63% chance (1 - 1/e) of appearing in a round, so ten rounds hardly ever miss it.
 MAX_ROUNDS_FOR_COUNT = 3
 """The sign is that X-Total-Count, or an earlier round or pass, shows more calls."""
 MAX_ROUNDS_FOR_REPEATS = 10
@@ -157,10 +157,10 @@ class Pass:
         return any(length < page_length for length in self.page_lengths[:-1])
 
     def has_all_calls_on_page_1(self, page_length: int) -> bool:
-        """Return whether page 1 shows all calls of the pass, so the tap can't have missed any.
+        """Return whether page 1 shows all calls of the pass, in which case none can be missing.
 
-        That's uncertain if page 1 is full and other pages were read after it, because a call may
-        have moved onto page 1 in the meantime.
+        That isn't certain if page 1 is full and other pages were read after it: a call may have
+        moved from page 2 to page 1 between the two requests, so that neither response shows it.
         """
         # A call may move from page 1 to page 2 and appear on both. The number of distinct calls
         # doesn't show that, so compare the number of entries, too.
@@ -184,7 +184,7 @@ class Pass:
         return entries > len(self.calls_before(instant))
 
     def fruitless_rounds(self, page_length: int) -> float:
-        """Use the length of a full page to estimate how many rounds in a row added no call."""
+        """Estimate how many rounds in a row added no call, given the length of a full page."""
         responses_per_round = max(1.0, len(self.calls) / page_length)
         return self.fruitless_responses / responses_per_round
 
@@ -255,7 +255,7 @@ class CallPages(HeaderLinkPaginator):
     def _choose_next_request(
         self, response: requests.Response, calls: list[Call], *, has_new_calls: bool
     ) -> None:
-        """Choose the next page, another round, another pass, the next instant, or none."""
+        """Choose the next page, another round, another pass or the next instant, or finish."""
         next_since = self._next_since(calls)
         repeated = {call.id: call for call in self._known.values() if call.ended_at >= next_since}
         next_query = Query(next_since, min(MAX_PER_PAGE, self._page_size + len(repeated)))
@@ -314,7 +314,7 @@ class CallPages(HeaderLinkPaginator):
         return next_query > self._query and repeated < capacity
 
     def _may_have_skipped_calls(self, settled_until: datetime | None) -> bool:
-        """Return whether this round may have skipped calls, so its pages should be read again."""
+        """Return whether this round may have skipped calls and its pages should be read again."""
         has_given_up = self._fruitless_rounds >= MAX_ROUNDS_FOR_REPEATS
         if self._has_all_calls_on_page_1 or has_given_up:
             return False
@@ -322,7 +322,7 @@ class CallPages(HeaderLinkPaginator):
         return has_short_page or self._pass.has_repeats_before(settled_until)
 
     def _is_confirmed(self, settled_until: datetime | None) -> bool:
-        """Return whether two passes agree, or whether another pass would be pointless."""
+        """Return whether two passes agree or another pass would be pointless."""
         has_given_up = self._fruitless_passes >= MAX_FRUITLESS_PASSES
         if self._has_all_calls_on_page_1 or has_given_up:
             return True

@@ -49,7 +49,7 @@ class RateLimiter:
             self._responded_at.append(time.monotonic())
 
     def seconds_for(self, requests: float) -> float:
-        """Estimate by how many seconds the limit would delay this many more requests."""
+        """Estimate how long the limit would delay this many more requests, in seconds."""
         now = time.monotonic()
         recent = sum(now - responded < WINDOW_SECONDS for responded in self._responded_at)
         left_in_this_window = self._limit - recent

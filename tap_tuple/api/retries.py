@@ -32,7 +32,7 @@ class RetryPolicy(NamedTuple):
     """How patient the tap is with a request."""
 
     timeout_seconds: int
-    """To connect, and again for each chunk of the response."""
+    """How long to wait for a connection, and then for each chunk of the response."""
     deadline_seconds: int
     """For the whole body of the response, however slowly it arrives."""
     max_attempts: int
@@ -70,7 +70,7 @@ CONNECTION_TEST_POLICY = RetryPolicy(
     max_rate_limit_seconds=10,
     max_backoff_seconds=8,
 )
-"""Someone is watching a connection test."""
+"""Someone is waiting for the result of a connection test, so give up soon."""
 
 PROXY_LOGIN_MESSAGE = (
     "The proxy requires a login (HTTP 407). Set its user name and password in HTTPS_PROXY, or add "

@@ -31,7 +31,7 @@ class MonthCount(NamedTuple):
 
 
 def count_calls_per_month(probe: Probe, time_range: TimeRange) -> Iterator[MonthCount]:
-    """Yield the number of calls per month, with a request for each month that may have calls.
+    """Yield the number of calls per month, sending one request for each month that may have calls.
 
     Months without calls are left out, as in the result of a database query.
 

@@ -13,7 +13,7 @@ class Verdict(StrEnum):
     DIFFERS = "differs"
     NOT_CHECKED = "not checked"
     OBSERVED = "observed"
-    """The documentation leaves it open."""
+    """The documentation doesn't say which result is right."""
 
 
 class Outcome(NamedTuple):

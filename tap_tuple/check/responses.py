@@ -166,7 +166,7 @@ class Responses:
 
     @cached_property
     def sample(self) -> Sample | None:
-        """The call whose end has the most decimals, or None if no call has a plausible end."""
+        """The call whose `ended_at` has the most decimals, or None if none is plausible."""
         calls = [call for call in self.all_calls.calls if _has_plausible_end(call)]
         if not calls:
             return None
@@ -226,7 +226,10 @@ def ids_of(reply: Reply) -> set[str]:
 
 
 def _has_plausible_end(call: dict[str, Any]) -> bool:
-    """Return whether the minutes before and after a call's end are valid time ranges."""
+    """Return whether a call's `ended_at` is plausible: a timestamp from 1970 to now.
+
+    The first minute of 1970 is left out, because `calls_until` starts a minute before the end.
+    """
     if not is_timestamp(call.get("ended_at")):
         return False
     end = parse_timestamp(call["ended_at"])

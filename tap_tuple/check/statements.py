@@ -1,4 +1,4 @@
-"""The statements of the API's documentation, each with its check, in the order of the output."""
+"""The statements in the API's documentation, each with its check, in the order of the output."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
     Check = Callable[[Responses], Outcome]
 
-# A statement that needs more calls than there are is reported as not checked. So that this doesn't
-# reveal the number of calls, each minimum is either shared by several statements, or a power of
-# ten. A power of ten reveals only the order of magnitude, which is printed anyway.
+# If there are fewer calls than a statement needs, it's reported as not checked. So that this
+# doesn't reveal the number of calls, each minimum is either shared by several statements, or a
+# power of ten. A power of ten reveals only the order of magnitude, which is printed anyway.
 MORE_THAN_A_SMALL_PAGE = SMALL_PAGE + 1
 DEFAULT_PER_PAGE = 100
 """As documented."""

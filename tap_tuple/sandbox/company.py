@@ -84,7 +84,7 @@ PICKS_FOR_A_GUEST = 4
 
 JOINS_WITHIN = 3 * MINUTE  # of the call's start
 LEAVES_WITHIN = 20 * SECOND  # of the call's end
-LEAVES_EARLY = 0.08  # share of the participants who leave before that
+LEAVES_EARLY = 0.08  # share of the participants who leave at any time in the second half
 DROPS_OUT = 0.03  # share of the longer stays in which somebody drops out and rejoins
 DROPS_OUT_FROM = 10 * MINUTE  # long enough for the rest of the stay to outlast the break
 DROPS_OUT_AT = (0.2, 0.7)  # of the stay

@@ -285,9 +285,9 @@ class PagewiseParent(PagewiseStream):
     def write_page(self, items: Sequence[Any], read_until: datetime | None) -> None:
         """Write the rows for the items of a page, then advance the bookmarks to `read_until`.
 
-        A run can be killed at any line, so the state must never be ahead of the rows. For the same
-        reason, children's rows come before their parent's, so a parent's row shows that its
-        children's rows are complete.
+        A run can be killed after any line of output, so the state must never be ahead of the rows.
+        For the same reason, children's rows come before their parent's, so a parent's row shows
+        that its children's rows are complete.
 
         If a stream map filters an item out, its children's rows are left out too, as in the SDK.
         """
