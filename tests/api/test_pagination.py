@@ -308,9 +308,9 @@ class TestEnd:
         tied = tied_calls([1, 2, 3, 4, 5])
         server = {1: tied[:2], 2: tied[2:3], 3: tied[3:], 4: []}
         pages.take(make_response(link=True), server[1])
-        for number, calls in server.items():
-            assert next_page(pages) == number
-            pages.take(make_response(link=number < 3), calls)
+        for page_number, calls in server.items():
+            assert next_page(pages) == page_number
+            pages.take(make_response(link=page_number < 3), calls)
 
         while number := next_page(pages):
             page = pages.take(make_response(), tied[:1] if number == 1 else [])
