@@ -33,28 +33,28 @@ def module(name: str, *arguments: str) -> list[str]:
 
 
 def tap_tuple(url: str, folder: Path) -> Command:
-    """Run this project's tap."""
+    """Return the command that runs this project's tap."""
     return Command(module("tap_tuple", "--config", _config_file(TAP_CONFIG, url, folder)))
 
 
 def bare_loop(url: str, folder: Path) -> Command:  # noqa: ARG001 - it keeps no files
-    """Run the loop that only reads and writes."""
+    """Return the command that runs the loop that only reads and writes."""
     return Command(module("benchmarks.bare_loop", _first_page(url)))
 
 
 def tuned_loop(url: str, folder: Path) -> Command:  # noqa: ARG001 - it keeps no files
-    """Run the loop that reads and writes with the least work."""
+    """Return the command that runs the loop that does as little work as possible."""
     return Command(module("benchmarks.tuned_loop", _first_page(url)))
 
 
 def plain_tap(url: str, folder: Path) -> Command:
-    """Run a tap written the way tutorials do it."""
+    """Return the command that runs a tap like those in tutorials."""
     config = {"api_token": TAP_CONFIG["api_token"]}
     return Command(module("benchmarks.plain_tap", "--config", _config_file(config, url, folder)))
 
 
 def dlt(url: str, folder: Path, *arguments: str) -> Command:
-    """Run the dlt source, in a folder without state from an earlier run."""
+    """Return the command for the dlt source. The folder has no state from an earlier run."""
     return Command(
         module("benchmarks.dlt_source", "--url", url, "--folder", str(folder), *arguments), DLT_ENV
     )

@@ -1,4 +1,4 @@
-"""Installs the loaders of meltano.yml, each in a separate environment."""
+"""Installs the loaders in meltano.yml, each in a separate environment."""
 
 from __future__ import annotations
 

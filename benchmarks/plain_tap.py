@@ -1,4 +1,4 @@
-"""A tap written the way tutorials do it: ``python -m benchmarks.plain_tap --config FILE``.
+"""A tap like those in tutorials: ``python -m benchmarks.plain_tap --config FILE``.
 
 It has a stream per endpoint, the SDK's paginator, and a child stream with the call as its context.
 """

@@ -1,4 +1,4 @@
-"""Serves calls that are encoded beforehand, so that the server costs much less than its clients.
+"""Serves calls that are encoded in advance, so that it uses much less CPU time than its clients.
 
 It is a separate process. ``python -m benchmarks.server 25000`` prints its URL.
 """

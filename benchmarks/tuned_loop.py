@@ -1,4 +1,4 @@
-"""Reads and writes the same rows with the least work: ``python -m benchmarks.tuned_loop``.
+"""Reads and writes the rows with as little work as possible: ``python -m benchmarks.tuned_loop``.
 
 It uses typed structs for the API's JSON and for the messages, and encodes and writes each stream
 once per page. Like the bare loop, it has no settings, state, retries or checks. It shows how fast a

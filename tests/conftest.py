@@ -282,7 +282,7 @@ def serve() -> Iterator[SandboxFactory]:
 
 
 def config_for(sandbox: Sandbox, **settings: Any) -> dict[str, Any]:
-    """Return settings that point the tap to a sandbox."""
+    """Return settings that point the tap at a sandbox."""
     return {"api_url": sandbox.url, "api_token": sandbox.token, **settings}
 
 

@@ -341,7 +341,7 @@ def _silence_logs() -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_random_histories_never_lose_a_row(histories_options: tuple[int, int]) -> None:
+def test_no_row_is_lost_in_random_histories(histories_options: tuple[int, int]) -> None:
     count, seed_value = histories_options
 
     @seed(seed_value)

@@ -101,7 +101,7 @@ def test_calls_that_shift_between_pages_are_read(
 
 
 @pytest.mark.parametrize("request_number", [2, 3, 4])
-def test_deletion_before_a_failed_request_loses_no_calls(
+def test_no_call_is_lost_if_one_is_deleted_before_a_failure(
     tap: TapCommand, serve: SandboxFactory, request_number: int
 ) -> None:
     log = CallLog(make_calls(40))
@@ -210,10 +210,10 @@ SERVERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_misleading_server_loses_no_calls(
+def test_all_calls_are_read_from_a_misleading_server(
     tap: TapCommand, serve: SandboxFactory, server: str
 ) -> None:
-    """Most calls end a minute apart. Nine end together, and nine less than a millisecond apart."""
+    """Most calls end a minute apart. Nine end together, and another nine end 0.4 ms apart."""
     ends = [minute(20)] * 9 + [
         (FIRST_END + timedelta(minutes=30, microseconds=400 * index)).isoformat()
         for index in range(9)
@@ -253,7 +253,9 @@ def test_tied_calls_on_several_pages_are_read(tap: TapCommand, serve: SandboxFac
     assert len(sandbox.requests) < 40
 
 
-def test_failure_among_tied_calls_loses_no_calls(tap: TapCommand, serve: SandboxFactory) -> None:
+def test_no_call_is_lost_if_a_request_among_tied_calls_fails(
+    tap: TapCommand, serve: SandboxFactory
+) -> None:
     """The bookmark only advances after the second pass, which finds calls the first one missed."""
     tied = [make_call(number, ended_at=minute(20)) for number in range(20, 35)]
     log = CallLog([*make_calls(19), *tied, *(make_call(number) for number in range(60, 80))])
@@ -343,7 +345,7 @@ def test_rest_of_a_short_page_is_read(
     assert sorted(run.ids("calls")) == list(range(1, 31))
 
 
-def test_pages_smaller_than_the_overlap_lose_no_calls(
+def test_no_call_is_lost_if_pages_are_smaller_than_the_overlap(
     tap: TapCommand, serve: SandboxFactory
 ) -> None:
     """The server sends no header that would show that there are more calls."""

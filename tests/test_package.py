@@ -137,7 +137,7 @@ def test_dependencies_have_lower_and_upper_bounds(metadata: Message) -> None:
 def find_python(version: str) -> str | None:
     """Return the path of an installed Python, or None.
 
-    pyenv's launchers only work for the versions in PYENV_VERSION.
+    pyenv's shims only work for the versions in PYENV_VERSION.
     """
     found = uv("python", "find", "--no-project", "--system", version, PYENV_VERSION=version)
     return found.stdout.strip() if found.returncode == 0 else None

@@ -290,7 +290,7 @@ def test_invalid_else_in_stream_maps_is_reported(maps: dict[str, Any]) -> None:
     assert problem == "stream_maps: the value for '__else__' must be null or '__NULL__'."
 
 
-def test_tap_class_accepts_paths_of_config_files(tmp_path: Path, serve: SandboxFactory) -> None:
+def test_tap_class_accepts_paths_to_config_files(tmp_path: Path, serve: SandboxFactory) -> None:
     """Like the SDK's own classes, the tap accepts a path or a list of paths."""
     first, second = tmp_path / "first.json", tmp_path / "second.json"
     first.write_text(json.dumps(config_for(serve([]), page_size=7, start_date=None)))

@@ -50,7 +50,7 @@ def test_run_starts_one_lookback_before_the_earlier_bookmark(
     assert since(*bookmarks) == BOOKMARK - timedelta(hours=1)
 
 
-def test_missing_bookmark_reads_from_the_start() -> None:
+def test_run_without_a_bookmark_reads_from_the_start() -> None:
     assert since(BOOKMARK, None) == EPOCH
 
 

@@ -1,4 +1,4 @@
-"""Broken HTTP and hostile responses cause one-line errors without private data."""
+"""Broken HTTP and hostile responses never crash the tap or put private data into an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests of a whole run: what they send, and how a run survives failures."""
+"""What a run's requests contain, and how a run survives failures."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def make_response(count: int | str | None = None, *, link: bool = False) -> requ
 
 
 def calls_ending_at(*seconds: float) -> list[Call]:
-    """Return calls that ended this many seconds after FIRST_END, with milliseconds as ids."""
+    """Return calls that ended at these offsets from FIRST_END, in seconds."""
     return [call_ending_at(second, call_id=int(second * 1000)) for second in seconds]
 
 
@@ -127,7 +127,7 @@ class TestPass:
 
         assert one_pass.has_repeats_before(FIRST_END + timedelta(seconds=20))
 
-    def test_page_1_is_incomplete_if_an_earlier_call_is_missing(self) -> None:
+    def test_page_1_is_incomplete_if_it_lacks_a_known_call(self) -> None:
         one_pass = Pass()
         one_pass.add(1, by_id(tied_calls([1, 2])))
         one_pass.add(2, by_id(tied_calls([3])))
@@ -154,7 +154,7 @@ class TestPass:
         one_pass.add(2, by_id(tied_calls([3])))
         assert not one_pass.has_short_page(page_length=2)
 
-    def test_full_page_1_is_incomplete_despite_empty_page_2(self) -> None:
+    def test_full_page_1_may_lack_calls_despite_empty_page_2(self) -> None:
         """A call may have been deleted from page 1, and a third one moved there from page 2."""
         one_pass = Pass()
         one_pass.add(1, by_id(tied_calls([1, 2])))

@@ -102,7 +102,7 @@ def test_percentage_is_100_only_at_the_end(
 def test_time_left_includes_rate_limit_waits(
     clock: SimulatedClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """At ten requests a minute, 45 more pages take 4.5 minutes, even if ten were fast."""
+    """At ten requests a minute, 45 more pages take 4.5 minutes, even if the first ten were fast."""
     limiter = RateLimiter(10, LOGGER)
     progress = Progress(limiter, LOGGER)
     for _ in range(10):

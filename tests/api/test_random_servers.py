@@ -1,4 +1,4 @@
-"""`CallPages` never loses a call, tested against thousands of random servers without HTTP.
+"""Runs `CallPages` against thousands of random servers, without HTTP. It never loses a call.
 
 `tests/test_histories.py` simulates whole runs over HTTP. This module tries more servers in less
 time.
@@ -122,7 +122,7 @@ def random_server(random: Random) -> Server:
     ids=["few servers", "more servers"],
 )
 @pytest.mark.parametrize("changes", [False, True], ids=["stable calls", "changing calls"])
-def test_random_servers_lose_no_calls(changes: bool, seeds: range) -> None:  # noqa: FBT001 - a parameter
+def test_calls_are_never_lost_on_random_servers(changes: bool, seeds: range) -> None:  # noqa: FBT001 - a parameter
     for seed in seeds:
         random = Random(seed)  # noqa: S311 - not for secrets
         server = random_server(random)

@@ -83,7 +83,7 @@ class TestRateLimiter:
 
         assert clock.waits == [WINDOW_SECONDS + MARGIN_SECONDS]
 
-    def test_failed_requests_count(self, clock: SimulatedClock) -> None:
+    def test_failed_requests_count_toward_the_limit(self, clock: SimulatedClock) -> None:
         limiter = RateLimiter(2, LOGGER)
 
         def fail() -> None:
@@ -96,7 +96,7 @@ class TestRateLimiter:
         assert limiter.requests == 3
         assert len(clock.waits) == 1
 
-    def test_huge_limit_never_waits(self, clock: SimulatedClock) -> None:
+    def test_huge_limit_causes_no_waits(self, clock: SimulatedClock) -> None:
         make_requests(RateLimiter(10**30, LOGGER), 20_000)
 
         assert clock.waits == []

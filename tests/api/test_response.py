@@ -1,4 +1,4 @@
-"""Decoding the calls of a response: nulls, odd types, new fields and invalid values."""
+"""Decoding the calls in a response: nulls, odd types, new fields and invalid values."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class TestDecoding:
             ),
         ],
     )
-    def test_invalid_value_is_named_but_not_quoted(
+    def test_invalid_value_is_located_but_not_quoted(
         self, field: str, value: Any, message: str
     ) -> None:
         calls = make_calls(20)[9:]

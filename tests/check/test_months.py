@@ -96,5 +96,5 @@ def test_first_call_without_an_end_is_an_error(serve: SandboxFactory) -> None:
         months(sandbox)
 
 
-def test_team_without_calls_has_no_months(serve: SandboxFactory) -> None:
+def test_team_without_calls_yields_no_months(serve: SandboxFactory) -> None:
     assert months(serve([])) == []

@@ -1,4 +1,4 @@
-"""Every statement holds for the sandbox, and differs for a server that contradicts it."""
+"""Each statement holds for the sandbox, and its verdict is `differs` for a deviating server."""
 
 from __future__ import annotations
 
@@ -111,14 +111,14 @@ def test_statement_texts_are_unique() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 100, 101, 999, 1000, 1001])
-def test_small_teams_cause_no_false_alarm(serve: SandboxFactory, count: int) -> None:
+def test_small_teams_cause_no_false_alarms(serve: SandboxFactory, count: int) -> None:
     outcomes = check(serve(make_calls(count)))
 
     assert statements_with(Verdict.DIFFERS, outcomes) == set()
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_calls_with_the_same_end_cause_no_false_alarm(serve: SandboxFactory, seed: int) -> None:
+def test_calls_with_the_same_end_cause_no_false_alarms(serve: SandboxFactory, seed: int) -> None:
     ends = [FIRST_END + timedelta(minutes=(number + seed) // 4) for number in range(1500)]
     calls = [make_call(number, ended_at=end) for number, end in enumerate(ends, start=1)]
 
@@ -152,7 +152,7 @@ def test_deletion_during_the_check_is_not_a_difference(serve: SandboxFactory) ->
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_reordered_ties_on_a_small_page_cause_no_false_alarm(
+def test_reordered_ties_on_a_small_page_cause_no_false_alarms(
     serve: SandboxFactory, seed: int
 ) -> None:
     ties = [make_call(number, ended_at=FIRST_END) for number in range(1, 7)]

@@ -76,7 +76,7 @@ def blocks() -> tuple[Block, ...]:
 
 
 def block(mark: str) -> Block:
-    """Return the only block with a mark."""
+    """Return the block with this mark. There must be exactly one."""
     (found,) = (each for each in blocks() if each.mark == mark)
     return found
 

@@ -110,7 +110,7 @@ class Walkthrough:
         getattr(self, f"check_{name.replace(' ', '_')}")(commands)
 
     def with_test_values(self, text: str) -> str:
-        """Replace the token, database and repository in a text with those of this test."""
+        """Replace the documented token, database and repository with those of this test."""
         url = self.warehouse.replace("://", "+psycopg://")
         replacements = {
             "sk-tuple-...": self.sandbox.token,
@@ -253,7 +253,7 @@ class Walkthrough:
         assert len(self.lines(self.plain, "call_participations")) == 60
 
         self.newcomer.run(commands, self.plain)
-        # Calls of the last hour are read again.
+        # Calls from the last hour are read again.
         assert len(self.lines(self.plain, "calls")) == 50
         last = json.loads((self.plain / "states.jsonl").read_text("utf-8").splitlines()[-1])
         assert {each["replication_key_value"] for each in last["bookmarks"].values()} == {LAST_END}

@@ -1,4 +1,4 @@
-"""The loaders that the tap is tested with: how to install, configure and read each of them."""
+"""The loaders that the tap is tested with: how to set up each one, and how to read its output."""
 
 from __future__ import annotations
 

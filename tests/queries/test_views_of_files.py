@@ -1,4 +1,4 @@
-"""The views of target-jsonl's files in ``queries/views_of_files.sql``."""
+"""The views in ``queries/views_of_files.sql``, which read target-jsonl's files."""
 
 from __future__ import annotations
 

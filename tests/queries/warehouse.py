@@ -38,7 +38,7 @@ def monday_call(minutes: float, *stays: Stay) -> Call:
 
 
 class Warehouse:
-    """A database with both tables, like its loader creates them."""
+    """A database with both tables, as its loader would create them."""
 
     def __init__(
         self, connection: Any, *, integer: str, extra: str, placeholder: str, schema: str = "tuple"

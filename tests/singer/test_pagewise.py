@@ -203,7 +203,7 @@ def test_every_page_is_followed_by_a_state(tap: TapCommand, serve: SandboxFactor
 
 def test_failed_page_keeps_the_previous_state(tap: TapCommand, serve: SandboxFactory) -> None:
     calls = make_calls(30)
-    # A stream map that fails on one call of the second page.
+    # A stream map that fails on one call on the second page.
     maps = {"calls": {"inverse": "1 / (id - 15)"}}
     config = config_for(serve(calls), page_size=10, stream_maps=maps)
 
