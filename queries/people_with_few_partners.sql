@@ -1,4 +1,4 @@
--- Who has paired with only one or two others in the 90 days before the newest call ended? If
+-- Who paired with only one or two others in the 90 days before the newest call ended? If
 -- left_at is null, the person is assumed to have stayed until the end of the call. Deleted
 -- accounts don't count as people.
 WITH stays AS (

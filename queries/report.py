@@ -84,6 +84,10 @@ def connect(database: str) -> Any:  # noqa: ANN401 - no type is common to both
             "DATABASE isn't a valid postgresql:// URL. In a password, write %40 for @ and %2F for "
             "/."
         )
+    if not Path(database).exists():
+        fail(
+            f"Can't open {database}: it doesn't exist. Load calls first, or name another DATABASE."
+        )
     return duckdb.connect(database, read_only=True)
 
 

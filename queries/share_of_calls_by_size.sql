@@ -1,6 +1,6 @@
 -- How many calls have one participant, two, or more? "Unknown" means that a call has no
--- participations. Someone who rejoins counts as one participant, and all deleted accounts in a call
--- together count as one.
+-- participations. Someone who rejoins counts only once. All deleted accounts in a call count as one
+-- participant.
 WITH sizes AS (
     SELECT
         call_id,

@@ -300,7 +300,7 @@ class TestPage:
             "Incomplete weeks are paler, and don't count toward the typical week.",
             "Half of all calls are longer than 45 minutes, and one in ten is longer than 81",
             "A typical person has paired with 2 others",
-            "The pair with the most time is a and c: 1.8 hours together in 2 calls.",
+            "The pair who spent the most time together is a and c: 1.8 hours in 2 calls.",
             "50% of the calls had three or more people",
             "Nobody has gone two weeks without pairing",
             "Nobody is new",
@@ -348,10 +348,38 @@ class TestPage:
 
         words = database.page().words
 
-        assert "3 newcomers, 2 paired A typical newcomer first paired after 2 days." in words
+        assert "2 of 3 newcomers have paired A typical newcomer first paired after 2 days." in words
         assert "a 4 May 2026 after 4 days, with (deleted account), other0 b" in words
         assert "b 11 May 2026 on the same day, with other0, other1, other2 and 2 more" in words
         assert "c 12 May 2026 not yet" in words
+
+    @pytest.mark.parametrize(
+        ("newcomers", "paired", "heading"),
+        [
+            (1, 0, "The only newcomer hasn't paired yet"),
+            (1, 1, "The only newcomer has paired"),
+            (3, 0, "None of the 3 newcomers has paired yet"),
+            (3, 1, "1 of 3 newcomers has paired"),
+            (3, 3, "All 3 newcomers have paired"),
+        ],
+    )
+    def test_heading_says_how_many_newcomers_paired(
+        self, duckdb_file: Database, newcomers: int, paired: int, heading: str
+    ) -> None:
+        people = [(f"new{number}@lumen.example", 0, 60) for number in range(newcomers)]
+        duckdb_file.load(
+            monday_call(60, (A, 0, 60)),
+            *(
+                call(f"2026-05-{4 + number:02} 09:00", 60, each)
+                for number, each in enumerate(people)
+            ),
+            *(
+                call(f"2026-05-{14 + number:02} 09:00", 60, each, (A, 0, 60))
+                for number, each in enumerate(people[:paired])
+            ),
+        )
+
+        assert heading in duckdb_file.page().words
 
     def test_typical_newcomer_may_pair_on_the_first_day(self, duckdb_file: Database) -> None:
         duckdb_file.load(
@@ -360,7 +388,7 @@ class TestPage:
 
         words = duckdb_file.page().words
 
-        assert "2 newcomers, all paired A typical newcomer paired on their first day." in words
+        assert "Both newcomers have paired A typical newcomer paired on their first day." in words
 
 
 WEEKLY = tuple(
@@ -417,7 +445,9 @@ class TestPeopleAndTrend:
         words = database.page().words
 
         assert "2 people have not paired for two weeks" in words
-        assert "Last paired Days ago a 2 Mar 2026 18 b 2 Mar 2026 18 2 people haven't" in words
+        assert (
+            "Last paired Days ago a 2 Mar 2026 18 b 2 Mar 2026 18 Another 2 people haven't" in words
+        )
         assert "Who may have left Who Last seen c 1 Dec 2025 d 1 Dec 2025" in words
 
     def test_heading_covers_only_people_who_are_still_active(self, duckdb_file: Database) -> None:
@@ -621,7 +651,10 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("name", "message"),
         [
-            ("missing.duckdb", "database does not exist"),
+            (
+                "missing.duckdb",
+                "missing.duckdb: it doesn't exist. Load calls first, or name another",
+            ),
             ("folder", "Is a directory"),
             ("other.txt", "is not a valid DuckDB database file"),
         ],
