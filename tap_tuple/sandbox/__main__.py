@@ -11,7 +11,13 @@ from tap_tuple.sandbox.server import PATH, Sandbox
 
 
 @click.command()
-@click.option("--port", default=0, show_default="a free one", help="The port to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default="a free one",
+    help="The port to listen on.",
+)
 @click.option(
     "--seed", default=DEFAULT_SEED, show_default=True, help="Selects the fictional company."
 )

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from click.testing import CliRunner
 
 from tap_tuple.sandbox import CallLog, Sandbox, faults
+from tap_tuple.sandbox.__main__ import serve as serve_command
 from tap_tuple.sandbox.company import Company
 from tests.conftest import FIRST_END, api_time, clean_environment, make_call, make_calls
 
@@ -160,3 +162,21 @@ def test_command_prints_url_token_and_curl_command() -> None:
     assert url in curl
     ends = [datetime.fromisoformat(call["ended_at"]) for call in Company(7).calls(until)]
     assert int(response.headers["X-Total-Count"]) == sum(since <= end < until for end in ends) > 0
+
+
+def test_command_reports_a_port_in_use(serve: SandboxFactory) -> None:
+    port = serve([]).url.rpartition(":")[2]
+
+    run = CliRunner().invoke(serve_command, ["--port", port])
+
+    assert run.exit_code == 1
+    assert run.output == (
+        f"Error: Port {port} is unavailable: Address already in use. Choose another --port.\n"
+    )
+
+
+def test_command_rejects_a_port_out_of_range() -> None:
+    run = CliRunner().invoke(serve_command, ["--port", "99999"])
+
+    assert run.exit_code == 2
+    assert "Invalid value for '--port': 99999 is not in the range 0<=x<=65535." in run.output
