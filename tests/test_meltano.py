@@ -119,7 +119,10 @@ def test_config_test_checks_the_token_with_one_request(
         "config", "test", "tap-tuple", env=env | {"TAP_TUPLE_API_TOKEN": "sk-tuple-canary"}
     )
     assert bad.returncode != 0
-    assert "Tuple rejected the token (HTTP 401). It may be mistyped or revoked." in bad.stdout
+    assert (
+        "Tuple rejected the token (HTTP 401). It may be mistyped, or it may have been revoked."
+        in bad.stdout
+    )
     assert "sk-tuple-canary" not in bad.stdout
     assert len(sandbox.requests) == 2
 

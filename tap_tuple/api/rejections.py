@@ -17,8 +17,8 @@ TOKEN_PREFIX = "sk-tuple-"  # noqa: S105 - not a token, only the prefix of all t
 TOKENS_PAGE = "https://production.tuple.app/team_management/api_tokens"
 
 REJECTIONS: dict[int, str] = {
-    HTTPStatus.UNAUTHORIZED: "Tuple rejected the token (HTTP 401). It may be mistyped or revoked. "
-    f"Team owners and managers can create a new one at {TOKENS_PAGE}.",
+    HTTPStatus.UNAUTHORIZED: "Tuple rejected the token (HTTP 401). It may be mistyped, or it may "
+    f"have been revoked. Team owners and managers can create a new one at {TOKENS_PAGE}.",
     HTTPStatus.FORBIDDEN: "This token isn't allowed to read the team's calls (HTTP 403). Ask "
     "Tuple support for access to the usage API, or set api_token to a token from a team that has "
     "access.",

@@ -74,7 +74,7 @@ CONNECTION_TEST_POLICY = RetryPolicy(
 
 PROXY_LOGIN_MESSAGE = (
     "The proxy requires a login (HTTP 407). Set its user name and password in HTTPS_PROXY, or add "
-    "the host in api_url to NO_PROXY."
+    "api_url's host to NO_PROXY."
 )
 
 MAX_RETRY_AFTER_SECONDS = 300

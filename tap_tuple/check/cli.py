@@ -60,8 +60,8 @@ if nothing differs, 1 if something does, and 2 if the check couldn't run.
 @click.option(
     "--months",
     is_flag=True,
-    help="Instead, print the number of calls per month, from start_date to end_date, to compare "
-    "with your database. Sends one request per month.",
+    help="Don't check the API. Print the number of calls per month, from start_date to end_date, "
+    "so that you can compare it with your database. Sends one request per month.",
 )
 @click.option(
     "--format",

@@ -146,7 +146,7 @@ def _explain(error: Exception, plugin_name: str) -> str:
     last_frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(last_frame.filename).name}:{last_frame.lineno}"
     return (
-        f"Stopped by {type(error).__name__} in {last_frame.name} ({place}). Please report this, "
+        f"Unexpected {type(error).__name__} in {last_frame.name} ({place}). Please report this, "
         f"and include the log of a run with {_log_level_variable(plugin_name)}=DEBUG."
     )
 

@@ -28,8 +28,8 @@ def explain(status: int, body: bytes = b"", location: str | None = None) -> str:
         (
             401,
             (
-                "Tuple rejected the token (HTTP 401). It may be mistyped or revoked. Team owners "
-                "and managers can create a new one at "
+                "Tuple rejected the token (HTTP 401). It may be mistyped, or it may have been "
+                "revoked. Team owners and managers can create a new one at "
                 "https://production.tuple.app/team_management/api_tokens."
             ),
         ),
@@ -46,7 +46,7 @@ def explain(status: int, body: bytes = b"", location: str | None = None) -> str:
             407,
             (
                 "The proxy requires a login (HTTP 407). Set its user name and password in "
-                "HTTPS_PROXY, or add the host in api_url to NO_PROXY."
+                "HTTPS_PROXY, or add api_url's host to NO_PROXY."
             ),
         ),
         (
