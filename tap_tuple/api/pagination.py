@@ -297,7 +297,8 @@ class CallPages(HeaderLinkPaginator):
         if count_is_reached:
             return True
 
-        # Deletions may have left fewer pages than in an earlier round. Only an empty page shows that.
+        # Deletions may have left fewer pages than in an earlier round. Only an empty page shows
+        # that, because a short one may be followed if the server's page size has changed.
         has_given_up = not calls and self._fruitless_rounds >= MAX_ROUNDS_FOR_REPEATS
         expects_more_pages = self._pass.had_more_pages and not has_given_up
         may_be_followed = has_new_calls or self._is_full(calls) or expects_more_pages

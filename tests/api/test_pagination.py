@@ -318,6 +318,21 @@ class TestEnd:
         assert pages.calls_read == 5
         assert page.read_until == FIRST_END
 
+    def test_short_page_is_followed_if_an_earlier_round_had_more(self) -> None:
+        """From the second round on, the server sends a single call per page, and only two pages."""
+        pages = CallPages(FIRST_END, 2)
+        tied = tied_calls([1, 2, 3, 4, 5, 6, 7])
+        first_round = {1: tied[:2], 2: tied[2:3], 3: tied[3:5], 4: tied[5:], 5: []}
+        pages.take(make_response(link=True), first_round[1])
+        for page_number, calls in first_round.items():
+            pages.take(make_response(link=page_number < 4), calls)
+
+        later_rounds = {1: tied[:1], 2: tied[1:2]}
+        while number := next_page(pages):
+            pages.take(make_response(), later_rounds.get(number, []))
+            if number == 1:
+                assert next_page(pages) == 2
+
     def test_rest_of_a_short_page_is_requested(self) -> None:
         pages = CallPages(FIRST_END, 4)
         pages.take(make_response(4), tied_calls([1, 2]))
