@@ -14,6 +14,14 @@ import msgspec
 import requests
 from dotenv import find_dotenv, load_dotenv
 from singer_sdk import typing as th
+from singer_sdk.mapper import (
+    MAPPER_ALIAS_OPTION,
+    MAPPER_ELSE_OPTION,
+    MAPPER_FILTER_OPTION,
+    MAPPER_KEY_PROPERTIES_OPTION,
+    MAPPER_SOURCE_OPTION,
+    NULL_STRING,
+)
 
 from tap_tuple.api.network import is_loopback
 from tap_tuple.api.rejections import TOKENS_PAGE
@@ -92,8 +100,16 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
 STRIPPED = ("api_token", "api_url", "start_date", "end_date", "user_agent")
 """Settings that are stripped of surrounding whitespace, such as a file's trailing line break."""
 
-DROPPED = (None, "__NULL__")
+DROPPED = (None, NULL_STRING)
 """Values that make a stream map drop a stream or a column."""
+STREAM_MAP_OPTIONS = (
+    MAPPER_ALIAS_OPTION,
+    MAPPER_ELSE_OPTION,
+    MAPPER_FILTER_OPTION,
+    MAPPER_KEY_PROPERTIES_OPTION,
+    MAPPER_SOURCE_OPTION,
+)
+"""Names in the map of a stream that aren't columns."""
 
 TRUE_WORDS = ("true", "1", "yes", "on")
 FALSE_WORDS = ("false", "0", "no", "off")
@@ -317,10 +333,17 @@ def _stream_map_problems(
         rules = stream_map if isinstance(stream_map, dict) else {}
         source = str(rules.get("__source__", name))
         streams = [stream for stream in columns if fnmatch(stream, source)]
-        is_option = name.startswith("__")
-        if not streams and not is_option:
+        if name.startswith("__"):
+            if name != MAPPER_ELSE_OPTION:
+                yield (
+                    f"stream_maps: {name!r} is neither a stream nor the option "
+                    f"{MAPPER_ELSE_OPTION!r}."
+                )
+            continue
+        if not streams:
             yield f"stream_maps: {source!r} isn't a stream. Use {' or '.join(columns)}."
         known_columns = [column for stream in streams for column in columns[stream]]
+        yield from _map_option_problems(name, rules, known_columns)
         yield from _dropped_column_problems(name, rules, known_columns)
 
 
@@ -335,6 +358,20 @@ def _stream_map_config_problems(map_config: Mapping[str, Any]) -> Iterator[str]:
     for name, value in map_config.items():
         if value is None or (isinstance(value, str) and not value.strip()):
             yield f"stream_map_config has no value for {name!r}. Set it, or remove it."
+
+
+def _map_option_problems(
+    map_name: str, rules: Mapping[str, Any], known_columns: Sequence[str]
+) -> Iterator[str]:
+    """Report unknown options, which would silently filter or hide nothing."""
+    for name in rules:
+        if name.startswith("__") and name not in STREAM_MAP_OPTIONS:
+            known_names = [*STREAM_MAP_OPTIONS, *known_columns]
+            nearest = get_close_matches(name, known_names, n=1, cutoff=0)[0]
+            yield (
+                f"stream_maps: {map_name!r} has an unknown option {name!r}. Did you mean "
+                f"{nearest!r}?"
+            )
 
 
 def _dropped_column_problems(

@@ -102,7 +102,7 @@ class TapTuple(Tap):
         command.stop_on_signals()
         unknown_settings = self.config.keys() - self.config_jsonschema["properties"].keys()
         for name in sorted(unknown_settings):
-            self.logger.warning("Ignoring unknown setting %s.", name)
+            self.logger.warning("Ignoring unknown setting %r.", name)
 
     def _check_settings(self) -> None:
         columns = {stream.name: stream.schema["properties"] for stream in STREAM_TYPES}

@@ -40,6 +40,21 @@ INVALID = [
             "'user_email'?"
         ),
     ),
+    (
+        {"stream_maps": {"call_participations": {"__user_email": None}}},
+        (
+            "stream_maps: 'call_participations' has an unknown option '__user_email'. Did you "
+            "mean 'user_email'?"
+        ),
+    ),
+    (
+        {"stream_maps": {"calls": {"__filter": "duration_seconds > 60"}}},
+        "stream_maps: 'calls' has an unknown option '__filter'. Did you mean '__filter__'?",
+    ),
+    (
+        {"stream_maps": {"__a\nb__": {"x": "canary"}}},
+        "stream_maps: '__a\\nb__' is neither a stream nor the option '__else__'.",
+    ),
     ({"start_date": "yesterday"}, f"start_date is 'yesterday'. {DATE_HELP}"),
     ({"start_date": 20260101}, f"start_date is 20260101. {DATE_HELP}"),
     ({"start_date": "2026-13-01"}, f"start_date is '2026-13-01'. {DATE_HELP}"),
@@ -184,7 +199,7 @@ def test_wrong_type_is_reported_without_the_value(tap: TapCommand) -> None:
 def test_unknown_setting_logs_a_warning(tap: TapCommand, serve: SandboxFactory) -> None:
     run = tap(config=config_for(serve([]), start_dat="2026-01-01"))
 
-    assert "Ignoring unknown setting start_dat." in run.stderr
+    assert "Ignoring unknown setting 'start_dat'." in run.stderr
     assert run.returncode == 0
 
 

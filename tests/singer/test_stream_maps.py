@@ -345,7 +345,7 @@ def test_batch_config_does_not_bypass_stream_maps(extract: Extract, tmp_path: Pa
     assert list(folder.iterdir()) == []
     assert rows == {"calls": CALLS, "call_participations": without(PARTICIPATIONS, "user_email")}
     assert CANARY not in run.stdout
-    assert run.stderr.count("Ignoring unknown setting batch_config.") == 1
+    assert run.stderr.count("Ignoring unknown setting 'batch_config'.") == 1
 
 
 @pytest.mark.parametrize(
