@@ -79,12 +79,14 @@ def connect(database: str) -> Any:  # noqa: ANN401 - no type is common to both
         connection.read_only = True
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         return connection
-    if re.search("://|:.*@", database):
+    is_missing = not Path(database).exists()
+    looks_like_an_address = re.search("://|:.*@", database) or (is_missing and "=" in database)
+    if looks_like_an_address:
         fail(
             "DATABASE isn't a valid postgresql:// URL. In a password, write %40 for @ and %2F for "
             "/."
         )
-    if not Path(database).exists():
+    if is_missing:
         fail(
             f"Can't open {database}: it doesn't exist. Load calls first, or name another DATABASE."
         )

@@ -502,6 +502,21 @@ class TestNoPeople:
             in duckdb_file.page("--no-people").words
         )
 
+    def test_small_groups_in_every_week_are_not_called_nobody(self, duckdb_file: Database) -> None:
+        weeks = range(0, 21, 7)
+        duckdb_file.load(
+            *(
+                call(f"2026-03-{2 + day:02} 09:00", 60, *self.people[number : number + 2])
+                for number, day in enumerate(weeks)
+            ),
+            monday_call(0.001, self.people[5]),
+        )
+
+        words = duckdb_file.page("--no-people").words
+
+        assert "Fewer than 5 people paired in each week" in words
+        assert "Nobody has paired yet" not in words
+
     def test_small_team_gets_no_numbers(self, duckdb_file: Database) -> None:
         duckdb_file.load(*KNOWN_CALLS)
 
@@ -668,6 +683,14 @@ class TestBadInput:
         output.write_text(self.before)
 
         self.check(generate(tmp_path / name, "--output", output), output, message)
+
+    def test_password_in_a_connection_string_is_not_quoted(self, tmp_path: Path) -> None:
+        output = tmp_path / "report.html"
+
+        run = generate("host=localhost password=canary", "--output", output)
+
+        assert "DATABASE isn't a valid postgresql:// URL." in run.stderr
+        assert "canary" not in run.output
 
     def test_missing_tables_are_reported_on_one_line(self, database: Database) -> None:
         with closing(database.connect()) as connection:
