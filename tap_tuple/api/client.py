@@ -8,6 +8,7 @@ Two private members of the SDK are used, because there is no public alternative:
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,18 @@ if TYPE_CHECKING:
     from singer_sdk.metrics import Counter
 
     from tap_tuple.api.response import Call
+
+
+class _NoRedirectSession(requests.Session):
+    """A session that never looks at where a redirect leads.
+
+    Otherwise, requests would read the whole body of a redirect, without any limit, even if it isn't
+    to follow it.
+    """
+
+    @override
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
 
 
 class TupleStream(RESTStream[ParseResult]):
@@ -81,7 +94,7 @@ class TupleStream(RESTStream[ParseResult]):
         The SDK sends prepared requests. The requests library doesn't look up certificates for
         those.
         """
-        session = requests.Session()
+        session = _NoRedirectSession()
         session.stream = True
         environment = session.merge_environment_settings(self.url_base, {}, None, None, None)
         session.verify = environment["verify"]
@@ -201,7 +214,9 @@ class TupleStream(RESTStream[ParseResult]):
     def response_error_message(self, response: requests.Response) -> str:
         """Return an error message for a rejected request."""
         message = explain_rejection(response, self._body, self.url_base, self.path)
-        return message.replace(self.config["api_token"], "[redacted]")
+        # The host of a redirect is quoted in lower case.
+        token = re.escape(self.config["api_token"])
+        return re.sub(token, "[redacted]", message, flags=re.IGNORECASE)
 
     @override
     def parse_response(self, response: requests.Response) -> Iterable[Any]:

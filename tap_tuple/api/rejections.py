@@ -36,6 +36,8 @@ UNKNOWN_REJECTION = (
 
 REDIRECTS = {301, 302, 303, 307, 308}
 
+HOST = re.compile(r"[\w.:-]{1,200}", re.ASCII)
+"""The name or address of a host, which is safe to quote."""
 QUOTABLE = re.compile(r"[\w ,.:;()-]{1,200}", re.ASCII)
 """Text that is safe to quote from a response: no emails, encoded or not, and no markup."""
 
@@ -70,25 +72,26 @@ def is_web_page(body: bytes) -> bool:
 
 
 def _explain_redirect(response: requests.Response, url_base: str) -> str:
+    location = response.headers.get("Location", "")
     try:
-        host = urlsplit(response.headers.get("Location", "")).hostname
+        host = (urlsplit(location).hostname or "").rstrip(".")
     except ValueError:
         host = ""
-    if host in (None, urlsplit(url_base).hostname):
+    own_host = urlsplit(url_base).hostname
+    status = response.status_code
+
+    if host != own_host and HOST.fullmatch(host):
         return (
-            f"{url_base} redirects to another address on the same host "
-            f"(HTTP {response.status_code}), and the tap doesn't follow redirects. Check api_url."
+            f"{url_base} redirects to {host} (HTTP {status}). The tap didn't send the token there. "
+            f"If you trust {host}, set api_url to its URL."
         )
 
-    if QUOTABLE.fullmatch(host):
-        target = host
-        advice = f"If you trust {host}, set api_url to its URL."
-    else:
-        target = "another host"
-        advice = "Check api_url."
+    is_relative = not host and location.startswith("/")
+    is_same_host = is_relative or host == own_host
+    where = " on the same host" if is_same_host else ""
     return (
-        f"{url_base} redirects to {target} (HTTP {response.status_code}). The tap didn't send the "
-        f"token there. {advice}"
+        f"{url_base} redirects to another address{where} (HTTP {status}), and the tap doesn't "
+        "follow redirects. Check api_url."
     )
 
 

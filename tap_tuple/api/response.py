@@ -30,7 +30,8 @@ TOLERANCE = timedelta(seconds=1)
 INVALID_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Errors for malformed JSON. A subclass of `DecodeError` covers values of the wrong type."""
 
-Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+MAX_ID = 2**63 - 1
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=MAX_ID)]
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 
 
@@ -158,7 +159,8 @@ def _explain_invalid_body(
     problem, json_path = _split_message(error)
     call_number, field = _split_json_path(json_path)
     call_id = objects[call_number - 1].get("id")
-    which_call = f"call {call_id}" if isinstance(call_id, int) else f"call number {call_number}"
+    has_usable_id = type(call_id) is int and abs(call_id) <= MAX_ID
+    which_call = f"call {call_id}" if has_usable_id else f"call number {call_number}"
     location = f"in {field!r} of {which_call}" if field else f"in {which_call}"
     return UnexpectedResponseError(
         f"Tuple's response isn't as documented: {problem} {location}. No rows from this "
@@ -172,7 +174,7 @@ def _split_message(error: Exception) -> tuple[str, str]:
     For example, "Expected `int`, got `str`" and "$[2].id".
     """
     problem, _, json_path = str(error).partition(" - at ")
-    return problem, json_path.strip("`")
+    return problem.strip(), json_path.strip("`")
 
 
 def _split_json_path(json_path: str) -> tuple[int, str]:

@@ -112,9 +112,10 @@ def test_hostile_response_is_retried(tap: TapCommand, serve: SandboxFactory, hos
 
 
 @pytest.mark.slow
-def test_connection_test_gives_up_on_a_slow_response(tap: TapCommand) -> None:
+@pytest.mark.parametrize("status", ["200 OK", "302 Found\nLocation: /elsewhere"])
+def test_connection_test_gives_up_on_a_slow_response(tap: TapCommand, status: str) -> None:
     with RawServer(
-        http("HTTP/1.1 200 OK\nContent-Length: 500", b"[" * 500), drip_seconds=0.5
+        http(f"HTTP/1.1 {status}\nContent-Length: 500", b"[" * 500), drip_seconds=0.5
     ) as server:
         config = {"api_url": server.url, "api_token": TOKEN}
 

@@ -129,6 +129,18 @@ def test_final_error_states_the_cause_and_attempts(
     assert run.count("RECORD") == 0
 
 
+def test_token_in_a_redirect_is_redacted(tap: TapCommand, serve: SandboxFactory) -> None:
+    """The host of a redirect is quoted in lower case."""
+    sandbox = serve([])
+    location = "https://AbCtoken123.example/"
+    sandbox.faults.append(faults.status(302, headers={"Location": location}))
+
+    run = tap(config=config_for(sandbox) | {"api_token": "AbCtoken123"})
+
+    assert "redirects to [redacted].example (HTTP 302)" in run.only_error
+    assert "abctoken123" not in run.stderr.lower()
+
+
 def test_unreachable_host_is_reported_on_one_line(tap: TapCommand) -> None:
     port = free_port()
     config = {"api_url": f"http://127.0.0.1:{port}", "api_token": "sk-tuple-x"}

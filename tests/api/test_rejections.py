@@ -88,17 +88,25 @@ def test_redirect_host_is_quoted_if_plain_text(status: int) -> None:
 
 @pytest.mark.parametrize(
     "location",
-    ["https://canary%40lumen.example/", f"https://{'canary' * 10_000}/", "http://[canary"],
-    ids=["encoded email", "long", "malformed"],
+    [
+        "https://canary%40lumen.example/",
+        f"https://{'canary' * 10_000}/",
+        "http://[canary",
+        "https://canary, run canary (really)/",
+        "mailto:canary@lumen.example",
+        "",
+        None,
+    ],
+    ids=["encoded email", "long", "malformed", "sentence", "no web address", "empty", "missing"],
 )
-def test_redirect_host_is_not_quoted_if_unsafe(location: str) -> None:
+def test_redirect_host_is_not_quoted_if_unsafe(location: str | None) -> None:
     assert explain(302, EMAIL.encode(), location) == (
-        f"{URL} redirects to another host (HTTP 302). The tap didn't send the token there. Check "
-        "api_url."
+        f"{URL} redirects to another address (HTTP 302), and the tap doesn't follow redirects. "
+        "Check api_url."
     )
 
 
-@pytest.mark.parametrize("location", ["/api/v3", f"{URL}/canary", "", None])
+@pytest.mark.parametrize("location", ["/api/v3", f"{URL}/canary", f"{URL.upper()}./"])
 def test_redirect_within_the_host_is_not_followed(location: str | None) -> None:
     assert explain(302, EMAIL.encode(), location) == (
         f"{URL} redirects to another address on the same host (HTTP 302), and the tap doesn't "

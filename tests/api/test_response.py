@@ -85,7 +85,7 @@ class TestDecoding:
             ("id", None, "Expected `int`, got `null` in 'id' of call number 3"),
             ("id", 2**63, "Expected `int` <= 9223372036854775807 in 'id' of call"),
             ("ended_at", None, "Expected `datetime`, got `null` in 'ended_at' of call 12"),
-            ("ended_at", 1772442000000, "Timestamp is out of range  in 'ended_at' of call 12"),
+            ("ended_at", 1772442000000, "Timestamp is out of range in 'ended_at' of call 12"),
             ("ended_at", True, "Expected `datetime`, got `bool` in 'ended_at' of call 12"),
             (
                 "duration_seconds",
@@ -139,6 +139,14 @@ class TestDecoding:
         assert message in str(error.value)
         assert ". No rows from this page of calls were written. Look for" in str(error.value)
         assert "canary" not in str(error.value)
+
+    @pytest.mark.parametrize("call_id", [True, 10**4000, "12"], ids=["boolean", "huge", "text"])
+    def test_unusable_id_is_replaced_by_the_position(self, call_id: Any) -> None:
+        calls = make_calls(3)
+        calls[1] |= {"id": call_id, "started_at": "canary"}
+
+        with pytest.raises(UnexpectedResponseError, match="of call number 2"):
+            decode(calls)
 
 
 class TestPlausibility:
