@@ -46,9 +46,9 @@ if TYPE_CHECKING:
 
 
 class _NoRedirectSession(requests.Session):
-    """A session that never looks at where a redirect leads.
+    """A session that ignores where a redirect leads.
 
-    Otherwise, requests would read the whole body of a redirect, without any limit, even if it isn't
+    `requests.Session` reads the whole body of a redirect, without any limit, even if it's told not
     to follow it.
     """
 
