@@ -337,14 +337,13 @@ def _stream_map_problems(
             if name != MAPPER_ELSE_OPTION:
                 yield (
                     f"stream_maps: {name!r} is neither a stream nor the option "
-                    f"{MAPPER_ELSE_OPTION!r}."
+                    f"{MAPPER_ELSE_OPTION!r}. Correct or remove it."
                 )
             continue
         if not streams:
             yield f"stream_maps: {source!r} isn't a stream. Use {' or '.join(columns)}."
         known_columns = [column for stream in streams for column in columns[stream]]
-        yield from _map_option_problems(name, rules, known_columns)
-        yield from _dropped_column_problems(name, rules, known_columns)
+        yield from _map_rule_problems(name, rules, known_columns)
 
 
 def _stream_map_config_problems(map_config: Mapping[str, Any]) -> Iterator[str]:
@@ -360,31 +359,22 @@ def _stream_map_config_problems(map_config: Mapping[str, Any]) -> Iterator[str]:
             yield f"stream_map_config has no value for {name!r}. Set it, or remove it."
 
 
-def _map_option_problems(
+def _map_rule_problems(
     map_name: str, rules: Mapping[str, Any], known_columns: Sequence[str]
 ) -> Iterator[str]:
-    """Report unknown options, which would silently filter or hide nothing."""
-    for name in rules:
-        if name.startswith("__") and name not in STREAM_MAP_OPTIONS:
-            known_names = [*STREAM_MAP_OPTIONS, *known_columns]
-            nearest = get_close_matches(name, known_names, n=1, cutoff=0)[0]
-            yield (
-                f"stream_maps: {map_name!r} has an unknown option {name!r}. Did you mean "
-                f"{nearest!r}?"
-            )
-
-
-def _dropped_column_problems(
-    map_name: str, rules: Mapping[str, Any], known_columns: Sequence[str]
-) -> Iterator[str]:
-    for column, rule in rules.items():
-        is_option = column.startswith("__")
-        if known_columns and rule in DROPPED and not is_option and column not in known_columns:
-            nearest = get_close_matches(column, known_columns, n=1, cutoff=0)[0]
-            yield (
-                f"stream_maps: {map_name!r} has no column {column!r} to drop. Did you mean "
-                f"{nearest!r}?"
-            )
+    """Report unknown options, and dropped columns that don't exist. They'd silently do nothing."""
+    for name, rule in rules.items():
+        is_option = name.startswith("__")
+        if is_option and name not in STREAM_MAP_OPTIONS:
+            problem = f"an unknown option {name!r}"
+            candidates = [*STREAM_MAP_OPTIONS, *known_columns]
+        elif not is_option and rule in DROPPED and known_columns and name not in known_columns:
+            problem = f"no column {name!r} to drop"
+            candidates = [*known_columns]
+        else:
+            continue
+        (nearest,) = get_close_matches(name, candidates, n=1, cutoff=0)
+        yield f"stream_maps: {map_name!r} has {problem}. Did you mean {nearest!r}?"
 
 
 def _url_problems(url: str) -> Iterator[str]:

@@ -25,8 +25,7 @@ class RateLimiter:
     """Allow a limited number of requests per 60 seconds, with bursts up to the limit.
 
     A request counts from when its response arrives. By then, the server has counted it. So even on
-    a slow network, the server never counts more requests per window than this class
-    does.
+    a slow network, the server never counts more requests per window than this class does.
     """
 
     def __init__(self, requests_per_minute: int, logger: logging.Logger) -> None:

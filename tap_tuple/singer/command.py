@@ -237,8 +237,8 @@ def load_object(source: Path | IO[str], name: str, advice: str) -> dict[str, Any
 
     Args:
         source: The file.
-        name: What error messages call it.
-        advice: What to do if it doesn't contain a JSON object.
+        name: The file's name in error messages.
+        advice: The last sentence of the error for a file without a JSON object.
     """
     return _parse_object(_read(source, name), name, advice)
 
