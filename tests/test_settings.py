@@ -53,7 +53,7 @@ INVALID = [
     ),
     (
         {"stream_maps": {"__a\nb__": {"x": "canary"}}},
-        "stream_maps: '__a\\nb__' is neither a stream nor the option '__else__'.",
+        "stream_maps: '__a\\nb__' is neither a stream nor the option '__else__'. ",
     ),
     ({"start_date": "yesterday"}, f"start_date is 'yesterday'. {DATE_HELP}"),
     ({"start_date": 20260101}, f"start_date is 20260101. {DATE_HELP}"),

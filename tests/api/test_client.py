@@ -1,4 +1,4 @@
-"""What a run's requests contain, and how a run survives failures."""
+"""The contents of a run's requests, and how a run survives failures."""
 
 from __future__ import annotations
 

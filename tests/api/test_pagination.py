@@ -36,7 +36,7 @@ def make_response(count: int | str | None = None, *, link: bool = False) -> requ
 
 
 def calls_ending_at(*seconds: float) -> list[Call]:
-    """Return calls that ended at these offsets from FIRST_END, in seconds."""
+    """Return calls that ended this many seconds after FIRST_END. Their ids are milliseconds."""
     return [call_ending_at(second, call_id=int(second * 1000)) for second in seconds]
 
 
@@ -245,6 +245,17 @@ class TestPagingByTime:
         assert len(set(tokens)) == len(tokens)
 
 
+def read_first_round(pages: CallPages, calls: list[Call]) -> None:
+    """Read pages of two calls, except that page 2 is short, and an empty page after the last."""
+    rest = [calls[first : first + 2] for first in range(3, len(calls), 2)]
+    server = [calls[:2], calls[2:3], *rest, []]
+    last_page = len(server) - 1
+    pages.take(make_response(link=True), server[0])
+    for number, on_page in enumerate(server, start=1):
+        assert next_page(pages) == number
+        pages.take(make_response(link=number < last_page), on_page)
+
+
 class TestEnd:
     @pytest.mark.parametrize(
         ("count", "link", "calls", "is_end"),
@@ -306,11 +317,7 @@ class TestEnd:
         """A short page starts a second round. By then, all calls but one have been deleted."""
         pages = CallPages(FIRST_END, 2)
         tied = tied_calls([1, 2, 3, 4, 5])
-        server = {1: tied[:2], 2: tied[2:3], 3: tied[3:], 4: []}
-        pages.take(make_response(link=True), server[1])
-        for page_number, calls in server.items():
-            assert next_page(pages) == page_number
-            pages.take(make_response(link=page_number < 3), calls)
+        read_first_round(pages, tied)
 
         while number := next_page(pages):
             page = pages.take(make_response(), tied[:1] if number == 1 else [])
@@ -322,10 +329,7 @@ class TestEnd:
         """From the second round on, the server sends a single call per page, and only two pages."""
         pages = CallPages(FIRST_END, 2)
         tied = tied_calls([1, 2, 3, 4, 5, 6, 7])
-        first_round = {1: tied[:2], 2: tied[2:3], 3: tied[3:5], 4: tied[5:], 5: []}
-        pages.take(make_response(link=True), first_round[1])
-        for page_number, calls in first_round.items():
-            pages.take(make_response(link=page_number < 4), calls)
+        read_first_round(pages, tied)
 
         later_rounds = {1: tied[:1], 2: tied[1:2]}
         while number := next_page(pages):

@@ -107,7 +107,7 @@ class TestRateLimiter:
     def test_delay_estimate_counts_only_recent_requests(
         self, clock: SimulatedClock, requests: int, seconds: float
     ) -> None:
-        """Of the three earlier requests, only two count. The first is too old."""
+        """Only two of the three earlier requests count. The first is too old."""
         limiter = RateLimiter(60, LOGGER)
         make_requests(limiter, 1)
         clock.now += WINDOW_SECONDS
